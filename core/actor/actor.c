@@ -1,0 +1,280 @@
+#include "actor/actor.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+#include "actor/alarm.h"
+#include "actor/fiber.h"
+#include "actor/handle.h"
+#include "actor/inbox.h"
+#include "actor/report.h"
+#include "ground/config.h"
+#include "ground/log.h"
+#include "ground/metrics.h"
+#include "ground/pool.h"
+#include "mail/codec.h"
+#include "mail/names.h"
+#include "mail/post.h"
+
+static ActorCalls calls; /* written by actor_open before the first spawn */
+
+void actor_open(ActorCalls with) { calls = with; }
+
+/* ---- names ---- */
+
+int actor_add_name(Actor *a, const char *name, size_t len) {
+    ActorName *n, **last;
+    if (len == 0 || len > NAMES_TEXT_MAX) return UV_EINVAL;
+    if ((n = malloc(sizeof *n + len)) == NULL) return UV_ENOMEM;
+    int err = names_add(name, len, a->pid);
+    if (err < 0) {
+        free(n);
+        return err;
+    }
+    n->next = NULL;
+    n->len = (uint32_t)len;
+    memcpy(n->text, name, len);
+    for (last = &a->names; *last != NULL; last = &(*last)->next) {}
+    *last = n;
+    return 0;
+}
+
+int actor_drop_name(Actor *a, const char *name, size_t len) {
+    for (ActorName **at = &a->names; *at != NULL; at = &(*at)->next) {
+        ActorName *n = *at;
+        if (n->len != len || memcmp(n->text, name, len) != 0) continue;
+        *at = n->next;
+        free(n);
+        return names_remove(name, len, a->pid);
+    }
+    return UV_ENOENT;
+}
+
+static void drop_names(Actor *a) {
+    while (a->names != NULL) {
+        ActorName *n = a->names;
+        a->names = n->next;
+        names_remove(n->text, n->len, a->pid);
+        free(n);
+    }
+}
+
+const char *actor_who(const Actor *a, char *out) {
+    size_t len = 0;
+    if (a->names != NULL)
+        len = (size_t)snprintf(out, ACTOR_WHO_MAX - PID_TEXT_MAX, "%.*s ", (int)(a->names->len < 60 ? a->names->len : 60),
+                               a->names->text);
+    pid_text(a->pid, out + len);
+    return out;
+}
+
+/* ---- birth ---- */
+
+static void actor_free(Actor *a) {
+    message_free(a->start);
+    message_free(a->ending);
+    map_clear(&a->watch.links);
+    map_clear(&a->watch.monitors);
+    map_clear(&a->watch.watchers);
+    map_clear(&a->timers);
+    pool_free(a, sizeof *a);
+}
+
+int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Message *start, uint64_t *pid,
+                uint64_t *monitor_ref) {
+    int64_t limit = o->mailbox_limit != 0 ? o->mailbox_limit : b->mailbox_limit != 0 ? b->mailbox_limit : config.mailbox_limit;
+    uint64_t ref = 0;
+    Actor *a = pool_alloc(sizeof *a);
+    if (a == NULL) return UV_ENOMEM;
+    memset(a, 0, sizeof *a);
+    a->behaviour = b;
+    a->runnable_end = &a->runnable;
+    a->vm.grants = o->grants;
+    a->vm.arena.limit = o->memory != 0 ? o->memory : (size_t)config.actor_memory;
+    a->may_grant = o->grants | o->may_grant;
+    int err = registry_add(a, (uint32_t)limit, (size_t)config.actors_limit, &a->slot);
+    if (err < 0) {
+        actor_free(a);
+        return err;
+    }
+    a->pid = atomic_load_explicit(&a->slot->pid, memory_order_relaxed); /* ours: nobody else writes it now */
+    /* From here on letters can come; the box is awake, so nobody but we will queue the actor. */
+    if (o->name != NULL && (err = actor_add_name(a, o->name, o->name_len)) < 0) goto fail;
+    if (spawner != NULL) {
+        a->parent = spawner->pid;
+        if (o->link && ((err = map_put(&a->watch.links, spawner->pid, 1)) < 0 ||
+                        (err = map_put(&spawner->watch.links, a->pid, 1)) < 0))
+            goto fail;
+        if (o->monitor) {
+            ref = actor_ref(spawner, REF_MONITOR);
+            if ((err = map_put(&a->watch.watchers, ref, spawner->pid)) < 0 ||
+                (err = map_put(&spawner->watch.monitors, ref, a->pid)) < 0)
+                goto fail;
+        }
+    }
+    start->from = a->parent;
+    start->ref = o->wait_ref;
+    start->to = a->pid;
+    a->start = start;
+    *pid = a->pid;
+    if (monitor_ref != NULL) *monitor_ref = ref;
+    metrics_add(METRIC_spawned, 1);
+    scheduler_born(&a->task);
+    return 0;
+fail:
+    if (spawner != NULL) {
+        map_take(&spawner->watch.links, a->pid, NULL);
+        if (ref != 0) map_take(&spawner->watch.monitors, ref, NULL);
+    }
+    drop_names(a);
+    a->start = NULL; /* the caller's */
+    inbox_refuse_all(a);
+    registry_remove(a->slot);
+    actor_free(a);
+    return err;
+}
+
+/* The first turn: the VM. Its body runs as the main fiber's first work, preemptible as everything. */
+static void bear(Actor *a) {
+    uint8_t grants = a->vm.grants;
+    a->stage = ACTOR_LIVE;
+    int err = vm_open(&a->vm, a->vm.arena.limit, a);
+    a->vm.grants = grants;
+    if (err < 0) {
+        char text[96];
+        snprintf(text, sizeof text, "out of memory: no VM fits its %zu bytes, or the node's", a->vm.arena.limit);
+        log_format(LOG_ERROR, "", "an actor of %s could not be born: %s", a->behaviour->source->name, text);
+        a->stage = ACTOR_ENDING;
+        actor_end(a, report_make(a, "memory", text));
+        return;
+    }
+    a->main.L = a->vm.L;
+    handle_push_birth(a->main.L, calls.open_libs);
+    a->main.args = 1;
+    fiber_runnable(a, &a->main);
+}
+
+/* ---- the end ---- */
+
+void actor_end(Actor *a, Message *reason) {
+    if (a->ending != NULL) { /* the first reason stands */
+        message_free(reason);
+        return;
+    }
+    if (reason == NULL || reason->argc != 1) { /* memory is short */
+        message_free(reason);
+        reason = message_new(MESSAGE_EXIT, 8);
+        if (reason == NULL || codec_put_string(&reason, "memory", 6) < 0) {
+            log_format(LOG_ERROR, "", "out of memory: not even the reason of an exit fits. The node ends");
+            log_flush();
+            abort();
+        }
+    }
+    a->ending = reason;
+}
+
+bool actor_must_die(Actor *a) {
+    if (mailbox_has_system(&a->slot->box)) inbox_system(a);
+    return a->ending != NULL && !a->patient;
+}
+
+/* It has a reason to end and nothing computes any more that should be let finish: close its fibers and, unless it was
+ * killed, run `terminate`. */
+static void begin_ending(Actor *a) {
+    bool was_live = a->stage == ACTOR_LIVE;
+    a->stage = ACTOR_ENDING;
+    fiber_fail_askers(a);
+    if (a->vm.L == NULL || !was_live) return;
+    if (a->killed || a->vm.doomed) return;
+    fiber_reset_all(a);
+    if (!handle_push_terminate(a->main.L, &a->main.args)) return;
+    fiber_runnable(a, &a->main);
+}
+
+static void die(Actor *a) {
+    metrics_add(METRIC_exited, 1);
+    /* A name is free, and the pid dead, before anybody hears of it. */
+    drop_names(a);
+    inbox_refuse_all(a);
+    uint64_t pid = a->pid;
+    registry_remove(a->slot);
+    fiber_free_all(a);
+    alarm_free_all(a);
+    watch_farewell(a, a->ending);
+    if (log_enabled(LOG_DEBUG)) {
+        char text[160], who[PID_TEXT_MAX];
+        pid_text(pid, who);
+        codec_show(a->ending, 0, 1, text, sizeof text);
+        log_format(LOG_DEBUG, who, "ended: %s", text);
+    }
+    calls.ended(a);
+    vm_close(&a->vm);
+    actor_free(a);
+}
+
+void actor_discard(Actor *a) {
+    Message *user, *system, *next;
+    mailbox_close(&a->slot->box, &user, &system);
+    for (; user != NULL; user = next) next = user->next, message_free(user);
+    for (; system != NULL; system = next) next = system->next, message_free(system);
+    while ((next = queue_pop(&a->early)) != NULL) message_free(next);
+    while ((next = queue_pop(&a->due)) != NULL) message_free(next);
+    while ((next = queue_pop(&a->inbox)) != NULL) message_free(next);
+    drop_names(a);
+    registry_remove(a->slot);
+    fiber_free_all(a);
+    alarm_free_all(a);
+    vm_close(&a->vm);
+    actor_free(a);
+}
+
+/* ---- one slice ---- */
+
+void actor_wake(void *actor) { scheduler_ready(&((Actor *)actor)->task); }
+
+void actor_timer(uint64_t pid, uint64_t tag) {
+    Message *msg = message_new(MESSAGE_TIMER, 0);
+    if (msg == NULL) {
+        log_format(LOG_ERROR, "", "out of memory: a timer was lost");
+        return;
+    }
+    msg->to = msg->from = pid;
+    msg->ref = tag;
+    post_deliver(msg);
+}
+
+/* Is `ending` settled, and may it begin? */
+static bool over(Actor *a) { return a->ending != NULL && (!a->patient || a->runnable == NULL); }
+
+static TaskTurn run(Actor *a) {
+    for (;;) {
+        if (mailbox_has_system(&a->slot->box)) inbox_system(a);
+        if (over(a) && a->stage == ACTOR_LIVE) begin_ending(a);
+        if (a->stage == ACTOR_ENDING && (a->main.state == FIBER_IDLE || a->killed || a->vm.L == NULL || a->vm.doomed)) {
+            die(a);
+            return TASK_ASLEEP;
+        }
+        if (scheduler_expired()) return TASK_LATE;
+        if (a->handled >= config.slice_messages) return TASK_AGAIN;
+        Fiber *f = fiber_next(a);
+        if (f == NULL && a->stage == ACTOR_LIVE && a->ending == NULL && (f = fiber_free(a)) != NULL) {
+            if (inbox_ready(a)) fiber_begin(a, f);
+            else f = NULL;
+        }
+        if (f != NULL) {
+            fiber_resume(a, f);
+            continue;
+        }
+        /* Nothing runs. User messages wake it only if a handler could begin. */
+        bool held = a->stage != ACTOR_LIVE || fiber_free(a) == NULL;
+        if (mailbox_sleep(&a->slot->box, held)) return TASK_ASLEEP; /* from here on `a` may be gone */
+    }
+}
+
+TaskTurn actor_run(Task *task) {
+    Actor *a = (Actor *)task;
+    a->handled = 0;
+    if (a->stage == ACTOR_UNBORN) bear(a);
+    return run(a);
+}

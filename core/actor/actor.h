@@ -1,0 +1,144 @@
+/* actor.h - one actor: mailbox slot, VM, behaviour, fibers, and its way from birth to death.
+ *
+ * Life: UNBORN (has a pid, takes messages, no VM yet) -> LIVE (body run, init's message first) -> ENDING (`terminate` runs) -> gone.
+ * A newborn's VM is built by the worker that runs it first, so spawn itself is cheap.
+ *
+ * A fiber is a coroutine of the VM that handles messages or runs a forked function. `main`, the VM's main state, handles
+ * messages; while its handler waits, a serial actor handles no others, and a concurrent one goes on with another fiber.
+ *
+ * Threads: an actor is touched by the worker that runs it alone, but for what says otherwise; everybody else reaches it
+ * by messages. It is freed by that worker. */
+#ifndef ACTOR_ACTOR_H
+#define ACTOR_ACTOR_H
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "actor/behaviour.h"
+#include "actor/vm.h"
+#include "actor/watch.h"
+#include "ground/map.h"
+#include "mail/message.h"
+#include "mail/registry.h"
+#include "run/scheduler.h"
+#include "run/timers.h"
+
+typedef enum { ACTOR_UNBORN, ACTOR_LIVE, ACTOR_ENDING } ActorStage;
+
+typedef enum { FIBER_MAIN, FIBER_EXTRA, FIBER_FORK } FiberKind;
+typedef enum { FIBER_IDLE, FIBER_RUNNABLE, FIBER_RUNNING, FIBER_WAITING } FiberState;
+
+typedef struct Fiber {
+    lua_State *L;
+    struct Fiber *next;   /* in the runnable queue, or among the idle */
+    struct Fiber *sibling; /* in Actor.others */
+    Message *msg;         /* being handled: kept until the handler ends, for its asker and for reports */
+    Message *answer;      /* what it waited for; NULL with FIBER_RUNNABLE after waiting: time is up */
+    uint64_t wait;        /* the request or timer it waits for */
+    uint64_t deadline;    /* clock_now time when the waiting ends; 0 = no end, or a timer of its own */
+    int args;             /* values on L for the next resume */
+    uint8_t kind, state;  /* FiberKind, FiberState */
+} Fiber;
+
+typedef struct Queue { /* of messages, or of fibers' links; oldest first */
+    Message *first, *last;
+} Queue;
+
+typedef struct ActorName {
+    struct ActorName *next;
+    uint32_t len;
+    char text[];
+} ActorName;
+
+typedef struct Actor {
+    Task task; /* first: a Task is an Actor */
+    Slot *slot;
+    uint64_t pid, parent;
+    const Behaviour *behaviour;
+    ActorName *names;  /* registered ones; the first is for show */
+    uint64_t serial;   /* of refs */
+    uint32_t handled;  /* messages begun in this slice */
+    uint8_t stage;     /* ActorStage */
+    bool traps_exits;
+    bool killed;       /* by throng.kill: no terminate */
+    bool patient;      /* by throng.stop: what computes may finish first */
+    bool saw_timer;    /* the last message was a timer's: a user message goes first now */
+    uint8_t may_grant; /* GRANT_...: what it may hand on */
+
+    Message *start;  /* init's arguments, until init begins */
+    Queue early;     /* notices of exits, each behind the messages its sender had sent before */
+    Queue due;       /* timers that went off */
+    Queue inbox;     /* taken from the mailbox */
+    Message *ending; /* why it ends, once that is settled: one value */
+
+    Fiber main;
+    Fiber *current;        /* runs now */
+    Fiber *runnable, **runnable_end;
+    Fiber *others;         /* all fibers but main */
+    Fiber *idle;           /* of those, extra ones with nothing to do */
+    Map waiting;           /* request or timer -> Fiber, for fibers but main */
+    Map timers;            /* ref -> ActorTimer */
+    TimerId alarm;         /* the loop's timer for the nearest deadline of a waiting fiber */
+    uint64_t alarm_at;     /* when it goes off; 0 = not set */
+
+    Watch watch;
+    Vm vm;
+} Actor;
+
+typedef struct ActorCalls {
+    BehaviourOpenLibs open_libs;
+    void (*ended)(Actor *a); /* on its worker, after its pid died; `a->ending` says why */
+} ActorCalls;
+
+void actor_open(ActorCalls calls); /* before the first spawn */
+
+typedef struct ActorOptions {
+    const char *name; /* to register, not NUL-terminated; NULL = none */
+    size_t name_len;
+    size_t memory;          /* 0 = the node's default */
+    uint32_t mailbox_limit; /* 0 = the behaviour's, or the node's */
+    uint8_t grants, may_grant; /* GRANT_...: its own, and besides those what it may hand on */
+    bool link, monitor;     /* with the spawner */
+    uint64_t wait_ref;      /* not 0: a request of the spawner that init's end answers */
+} ActorOptions;
+
+/* Makes an actor; init gets `start` (kind MESSAGE_START; taken on success). `spawner` may be NULL. *monitor_ref with
+ * options->monitor. 0; UV_EAGAIN the limit of actors is reached; UV_EEXIST name taken; UV_EINVAL bad name; UV_ENOMEM. */
+int actor_spawn(const Behaviour *b, const ActorOptions *options, Actor *spawner, Message *start, uint64_t *pid,
+                uint64_t *monitor_ref);
+
+TaskTurn actor_run(Task *task); /* the scheduler's */
+void     actor_wake(void *actor); /* the post's: any thread */
+void     actor_timer(uint64_t pid, uint64_t tag); /* the loop's: a timer of that actor is due; any thread */
+
+/* The actor ends as soon as it is between two pieces of work; `reason` (one value, any kind) is taken. The first reason stands. */
+void actor_end(Actor *a, Message *reason);
+/* In the middle of a handler that cannot yield: did a kill come? */
+bool actor_must_die(Actor *a);
+/* Frees everything without a word to anyone: the node is closed, no worker runs. */
+void actor_discard(Actor *a);
+
+static inline uint64_t actor_ref(Actor *a, RefKind kind) {
+    return ref_make(kind, (uint64_t)pid_slot(a->pid) << 36 | (++a->serial & ((1ull << 36) - 1)));
+}
+/* The actor whose code calls; NULL in a body that is tried out. */
+static inline Actor *actor_of(lua_State *L) { return vm_of(L)->actor; }
+/* "bob <12.1>" or "<12.1>", for the log. Returns `out`, which has ACTOR_WHO_MAX bytes. */
+#define ACTOR_WHO_MAX (PID_TEXT_MAX + 64)
+const char *actor_who(const Actor *a, char *out);
+
+int  actor_add_name(Actor *a, const char *name, size_t len); /* as names_add */
+int  actor_drop_name(Actor *a, const char *name, size_t len); /* as names_remove */
+
+static inline void queue_push(Queue *q, Message *msg) {
+    msg->next = NULL;
+    if (q->last != NULL) q->last->next = msg;
+    else q->first = msg;
+    q->last = msg;
+}
+static inline Message *queue_pop(Queue *q) {
+    Message *msg = q->first;
+    if (msg != NULL && (q->first = msg->next) == NULL) q->last = NULL;
+    return msg;
+}
+#endif

@@ -1,0 +1,152 @@
+#include "actor/behaviour.h"
+
+#include <lauxlib.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+#include "actor/report.h"
+#include "actor/vm.h"
+#include "ground/clock.h"
+#include "ground/config.h"
+#include "ground/hash.h"
+#include "mail/atom.h"
+#include "mail/mailbox.h"
+
+#define TRIAL_MEMORY ((size_t)256 << 20)
+
+/* A body that is being tried out. */
+typedef struct Trial {
+    Vm vm; /* first: vm_of leads here */
+    Behaviour *behaviour;
+    uint64_t hash;
+} Trial;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards `known`; held while one is tried out */
+static Behaviour *known;
+static BehaviourOpenLibs open_libs;
+
+void behaviour_open(BehaviourOpenLibs opener) { open_libs = opener; }
+
+void behaviour_requires(lua_State *L, const Source *module) {
+    if (vm_of(L)->actor != NULL) return;
+    Trial *t = (Trial *)vm_of(L);
+    t->hash += hash_mix(module->hash ^ hash_bytes(module->name, strlen(module->name))); /* in any order */
+}
+
+/* The table on top of the stack: what the node wants to know of it. Raises for settings that make no sense. */
+static void learn(lua_State *L, Behaviour *b) {
+    lua_getfield(L, -1, "concurrent");
+    if (!lua_isnil(L, -1) && !lua_isboolean(L, -1)) luaL_error(L, "'concurrent' must be true or false");
+    b->concurrent = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    b->hears_interrupt = lua_getfield(L, -1, "on_interrupt") == LUA_TFUNCTION;
+    lua_pop(L, 1);
+    if (lua_getfield(L, -1, "mailbox") == LUA_TTABLE) {
+        if (lua_getfield(L, -1, "limit") != LUA_TNIL) {
+            lua_Integer limit = luaL_checkinteger(L, -1);
+            if (limit < 1 || limit > MAILBOX_LIMIT_MAX)
+                luaL_error(L, "'mailbox.limit' must be from 1 to %d", MAILBOX_LIMIT_MAX);
+            b->mailbox_limit = (uint32_t)limit;
+        }
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    lua_pushnil(L);
+    while (lua_next(L, -2) != 0) {
+        size_t len;
+        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &len) : NULL;
+        if (key != NULL && len > 3 && memcmp(key, "on_", 3) == 0 && lua_type(L, -1) == LUA_TFUNCTION)
+            atom_intern(key + 3, len - 3);
+        lua_pop(L, 1);
+    }
+}
+
+static int try_body(lua_State *L) {
+    Trial *t = (Trial *)vm_of(L);
+    const Source *s = t->behaviour->source;
+    open_libs(L);
+    source_push(L, s);
+    lua_pushstring(L, s->name);
+    lua_pushstring(L, s->path);
+    lua_call(L, 2, 1);
+    if (lua_type(L, -1) != LUA_TTABLE)
+        return luaL_error(L, "%s is no behaviour: it returned %s, not a table of handlers", s->path,
+                          lua_isnoneornil(L, -1) ? "nothing" : luaL_typename(L, -1));
+    learn(L, t->behaviour);
+    return 0;
+}
+
+static int try_out(Behaviour *b, char *err, size_t err_size) {
+    Trial t = {.behaviour = b, .hash = b->source->hash};
+    int results, result = 0;
+    snprintf(err, err_size, "out of memory while loading %s", b->source->path);
+    if (vm_open(&t.vm, TRIAL_MEMORY, NULL) < 0) return UV_ENOMEM;
+    t.vm.deadline = clock_now() + (uint64_t)config.body_timeout * CLOCK_NS_PER_MS;
+    lua_pushcfunction(t.vm.L, try_body);
+    int status = vm_resume(t.vm.L, NULL, 0, &results);
+    if (status == LUA_YIELD) {
+        result = UV_EINVAL;
+        snprintf(err, err_size, "%s: a module's body can't wait", b->source->path);
+    } else if (status != LUA_OK) {
+        result = UV_EINVAL;
+        report_text(t.vm.L, status, err, err_size);
+    }
+    t.vm.deadline = 0;
+    vm_close(&t.vm);
+    snprintf(b->version, sizeof b->version, "%016llx", (unsigned long long)hash_mix(t.hash));
+    return result;
+}
+
+/* Under the lock. */
+static int add(const Source *s, const Behaviour **out, char *err, size_t err_size) {
+    Behaviour *b = calloc(1, sizeof *b);
+    if (b == NULL) {
+        snprintf(err, err_size, "out of memory");
+        return UV_ENOMEM;
+    }
+    b->source = s;
+    int result = try_out(b, err, err_size);
+    if (result < 0) {
+        free(b);
+        return result;
+    }
+    b->next = known;
+    known = b;
+    *out = b;
+    return 0;
+}
+
+int behaviour_find(const char *name, const Behaviour **out, char *err, size_t err_size) {
+    const Source *s;
+    int result = 0;
+    pthread_mutex_lock(&lock);
+    for (Behaviour *b = known; b != NULL; b = b->next)
+        if (strcmp(b->source->name, name) == 0) {
+            *out = b;
+            goto end;
+        }
+    result = source_find(name, &s, err, err_size);
+    if (result == 0) result = add(s, out, err, err_size);
+end:
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+int behaviour_file(const char *path, const Behaviour **out, char *err, size_t err_size) {
+    const Source *s;
+    pthread_mutex_lock(&lock);
+    int result = source_file(path, &s, err, err_size);
+    if (result == 0) result = add(s, out, err, err_size);
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+void behaviour_close(void) {
+    while (known != NULL) {
+        Behaviour *b = known;
+        known = b->next;
+        free(b);
+    }
+}

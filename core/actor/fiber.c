@@ -1,0 +1,277 @@
+#include "actor/fiber.h"
+
+#include <lauxlib.h>
+#include <string.h>
+#include <uv.h>
+#include "actor/alarm.h"
+#include "actor/handle.h"
+#include "actor/report.h"
+#include "ground/clock.h"
+#include "ground/log.h"
+#include "ground/metrics.h"
+#include "ground/pool.h"
+#include "mail/codec.h"
+#include "mail/post.h"
+
+void fiber_runnable(Actor *a, Fiber *f) {
+    f->state = FIBER_RUNNABLE;
+    f->next = NULL;
+    *a->runnable_end = f;
+    a->runnable_end = &f->next;
+}
+
+static void runnable_first(Actor *a, Fiber *f) {
+    f->state = FIBER_RUNNABLE;
+    f->next = a->runnable;
+    if (a->runnable == NULL) a->runnable_end = &f->next;
+    a->runnable = f;
+}
+
+Fiber *fiber_next(Actor *a) {
+    Fiber *f = a->runnable;
+    if (f == NULL) return NULL;
+    a->runnable = f->next;
+    if (a->runnable == NULL) a->runnable_end = &a->runnable;
+    return f;
+}
+
+Fiber *fiber_free(Actor *a) {
+    if (a->main.state == FIBER_IDLE) return &a->main;
+    return a->behaviour->concurrent ? a->idle : NULL;
+}
+
+void fiber_begin(Actor *a, Fiber *f) {
+    if (f != &a->main) a->idle = f->next; /* it was the first of them */
+    handle_push(f->L);
+    f->args = 0;
+}
+
+/* ---- making and unmaking ---- */
+
+/* A coroutine of its own, kept alive by the registry. In protected mode. */
+static Fiber *fiber_new(lua_State *L, FiberKind kind) {
+    Actor *a = actor_of(L);
+    luaL_checkstack(L, 2, NULL);
+    lua_State *thread = lua_newthread(L);
+    Fiber *f = pool_alloc(sizeof *f);
+    if (f == NULL) luaL_error(L, "out of memory");
+    memset(f, 0, sizeof *f);
+    f->kind = kind;
+    f->state = FIBER_RUNNING;
+    f->sibling = a->others; /* ours first: the registry may raise, then it is freed with the actor, and has no coroutine */
+    a->others = f;
+    lua_rawsetp(L, LUA_REGISTRYINDEX, f);
+    f->L = thread;
+    return f;
+}
+
+static void fiber_drop(Actor *a, Fiber *f) {
+    Fiber **at = &a->others;
+    while (*at != f) at = &(*at)->sibling;
+    *at = f->sibling;
+    lua_settop(f->L, 0);
+    lua_pushnil(f->L);
+    lua_rawsetp(f->L, LUA_REGISTRYINDEX, f); /* the key is there: nothing is allocated */
+    message_free(f->msg);
+    message_free(f->answer);
+    pool_free(f, sizeof *f);
+}
+
+/* Its work is done: the next message, or none. */
+static void finished(Actor *a, Fiber *f) {
+    message_free(f->answer);
+    f->answer = NULL;
+    if (f->kind == FIBER_FORK) {
+        fiber_drop(a, f);
+        return;
+    }
+    f->state = FIBER_IDLE;
+    if (f->kind == FIBER_EXTRA) {
+        f->next = a->idle;
+        a->idle = f;
+    }
+}
+
+/* ---- running ---- */
+
+static void failed(Actor *a, Fiber *f, int status) {
+    char who[ACTOR_WHO_MAX];
+    if (a->vm.doomed) { /* the raise that ends it; its askers hear the reason that is settled already */
+        f->state = FIBER_IDLE;
+        return;
+    }
+    Message *reason = report_error(a, f->L, status);
+    if (log_enabled(LOG_ERROR)) {
+        char text[8192];
+        size_t len = (size_t)snprintf(text, sizeof text, "crashed in %s (%s): ", a->behaviour->source->name,
+                                      a->behaviour->version);
+        report_text(f->L, status, text + len, sizeof text - len);
+        log_write(LOG_ERROR, actor_who(a, who), text, strlen(text));
+    }
+    metrics_add(METRIC_crashed, 1);
+    if (f->msg != NULL && f->msg->ref != 0 && (f->msg->kind == MESSAGE_ASK || f->msg->kind == MESSAGE_START)) {
+        Message *answer = reason != NULL ? message_copy(reason) : NULL;
+        if (answer != NULL) {
+            answer->to = f->msg->from;
+            answer->from = a->pid;
+            answer->ref = f->msg->ref;
+            post_deliver(answer);
+        } else {
+            post_fail(f->msg->from, f->msg->ref, a->pid, "error", "it failed, and memory is short");
+        }
+        f->msg->ref = 0; /* answered */
+    }
+    f->state = FIBER_IDLE;
+    if (f->kind == FIBER_EXTRA) f->state = FIBER_RUNNING; /* not among the idle: it must not be used again */
+    vm_reset(f->L);
+    if (a->ending == NULL) actor_end(a, reason);
+    else message_free(reason);
+}
+
+void fiber_resume(Actor *a, Fiber *f) {
+    int results, args = f->args, whim = scheduler_whim(2000);
+    a->current = f;
+    f->state = FIBER_RUNNING;
+    f->args = 0;
+    if (whim > 0) {
+        vm_preempt_after(f->L, whim);
+        if (whim % 3 == 0) scheduler_expire();
+    }
+    int status = vm_resume(f->L, NULL, args, &results);
+    a->current = NULL;
+    VmYield why = (VmYield)a->vm.yielding;
+    a->vm.yielding = YIELD_USER;
+    if (status == LUA_OK) {
+        finished(a, f);
+    } else if (status != LUA_YIELD) {
+        failed(a, f, status);
+    } else if (why == YIELD_PREEMPTED) {
+        runnable_first(a, f); /* it goes on where it was, before others of this actor begin */
+        scheduler_expire();
+    }
+    /* YIELD_WAITING: fiber_wait has seen to it. YIELD_EXIT: the actor ends, and with it the fiber. YIELD_USER cannot be:
+     * coroutine.yield refuses on the bottom of a fiber. */
+}
+
+/* ---- waiting ---- */
+
+void fiber_check_waits(lua_State *L, const char *what) {
+    Actor *a = actor_of(L);
+    if (a == NULL) luaL_error(L, "%s: not while a module's body runs", what);
+    if (!lua_isyieldable(L) || a->vm.fixed > 0)
+        luaL_error(L, "%s: can't wait here, inside of a C function (such as table.sort) that calls back", what);
+}
+
+int fiber_wait(lua_State *L, const char *what, uint64_t ref, uint64_t deadline, lua_KFunction k) {
+    Actor *a = actor_of(L);
+    Fiber *f = a->current;
+    fiber_check_waits(L, what);
+    /* While this handler waits, a concurrent actor handles others: they want a coroutine, and it can be made safely here. */
+    if (a->behaviour->concurrent && a->stage == ACTOR_LIVE && a->idle == NULL) {
+        Fiber *other = fiber_new(L, FIBER_EXTRA);
+        other->next = NULL;
+        a->idle = other;
+    }
+    if (f != &a->main && map_put(&a->waiting, ref, (uint64_t)(uintptr_t)f) < 0) luaL_error(L, "out of memory");
+    message_free(f->answer);
+    f->answer = NULL;
+    f->wait = ref;
+    f->deadline = deadline;
+    f->state = FIBER_WAITING;
+    if (deadline != 0) alarm_set(a, deadline);
+    a->vm.yielding = YIELD_WAITING;
+    return lua_yieldk(L, 0, 0, k);
+}
+
+Message *fiber_answer(lua_State *L) { return actor_of(L)->current->answer; }
+
+static void wake(Actor *a, Fiber *f, Message *answer) {
+    f->wait = 0;
+    f->deadline = 0;
+    f->answer = answer;
+    fiber_runnable(a, f);
+}
+
+bool fiber_wake(Actor *a, uint64_t ref, Message *answer) {
+    uint64_t bits;
+    Fiber *f = &a->main;
+    if (f->state != FIBER_WAITING || f->wait != ref) {
+        if (!map_take(&a->waiting, ref, &bits)) return false;
+        f = (Fiber *)(uintptr_t)bits;
+    }
+    wake(a, f, answer);
+    return true;
+}
+
+uint64_t fiber_expire(Actor *a, uint64_t now) {
+    uint64_t nearest = 0;
+    for (Fiber *f = &a->main; f != NULL; f = f == &a->main ? a->others : f->sibling) {
+        if (f->state != FIBER_WAITING || f->deadline == 0) continue;
+        if (f->deadline <= now) {
+            if (f != &a->main) map_take(&a->waiting, f->wait, NULL);
+            wake(a, f, NULL);
+        } else if (nearest == 0 || f->deadline < nearest) {
+            nearest = f->deadline;
+        }
+    }
+    return nearest;
+}
+
+void fiber_fork(lua_State *L, int nargs) {
+    Actor *a = actor_of(L);
+    Fiber *f = fiber_new(L, FIBER_FORK);
+    luaL_checkstack(f->L, nargs + 1, "too many arguments");
+    lua_xmove(L, f->L, nargs + 1);
+    f->args = nargs;
+    fiber_runnable(a, f);
+}
+
+/* ---- the end ---- */
+
+static void fail_asker(Actor *a, Fiber *f) {
+    if (f->msg == NULL || f->msg->ref == 0 || (f->msg->kind != MESSAGE_ASK && f->msg->kind != MESSAGE_START)) return;
+    Message *answer = report_down(a, a->ending);
+    if (answer != NULL) {
+        answer->to = f->msg->from;
+        answer->from = a->pid;
+        answer->ref = f->msg->ref;
+        post_deliver(answer);
+    } else {
+        post_fail(f->msg->from, f->msg->ref, a->pid, "down", "it went down");
+    }
+    f->msg->ref = 0;
+}
+
+void fiber_fail_askers(Actor *a) {
+    fail_asker(a, &a->main);
+    for (Fiber *f = a->others; f != NULL; f = f->sibling) fail_asker(a, f);
+}
+
+void fiber_reset_all(Actor *a) {
+    a->runnable = NULL;
+    a->runnable_end = &a->runnable;
+    a->idle = NULL;
+    map_clear(&a->waiting);
+    for (Fiber *f = a->others; f != NULL; f = f->sibling) {
+        if (f->L != NULL) vm_reset(f->L);
+        f->state = FIBER_RUNNING; /* used up; freed with the actor */
+        f->wait = f->deadline = 0;
+    }
+    if (a->main.state != FIBER_IDLE) vm_reset(a->main.L);
+    a->main.state = FIBER_IDLE;
+    a->main.wait = a->main.deadline = 0;
+}
+
+void fiber_free_all(Actor *a) {
+    while (a->others != NULL) {
+        Fiber *f = a->others;
+        a->others = f->sibling;
+        message_free(f->msg);
+        message_free(f->answer);
+        pool_free(f, sizeof *f);
+    }
+    message_free(a->main.msg);
+    message_free(a->main.answer);
+    a->main.msg = a->main.answer = NULL;
+    map_clear(&a->waiting);
+}

@@ -1,0 +1,36 @@
+/* fiber.h - the coroutines of one actor: which runs, which waits for what, until when.
+ * Threads: the worker that runs the actor. Functions that take a lua_State are called from Lua code of the actor. */
+#ifndef ACTOR_FIBER_H
+#define ACTOR_FIBER_H
+#include "actor/actor.h"
+
+/* Runs it until it ends, waits, is preempted or fails; a failure ends the actor. */
+void fiber_resume(Actor *a, Fiber *f);
+
+/* One that could begin to handle messages now, or NULL. */
+Fiber *fiber_free(Actor *a);
+void   fiber_begin(Actor *a, Fiber *f); /* ... and it is made to: resume it */
+
+void   fiber_runnable(Actor *a, Fiber *f); /* behind the others */
+Fiber *fiber_next(Actor *a);               /* the first runnable one, taken out; NULL */
+
+/* The running fiber waits for `ref` until `deadline` (clock_now time, 0 = for ever), then continues in `k`, which finds the answer by
+ * fiber_answer. Returns what the calling C function must return; raises where it is not possible to wait (`what` says who asks). */
+int fiber_wait(lua_State *L, const char *what, uint64_t ref, uint64_t deadline, lua_KFunction k);
+void fiber_check_waits(lua_State *L, const char *what); /* raises if fiber_wait would */
+/* The answer that ended the wait, NULL when time was up. Lent: it lives until the fiber waits again or ends. */
+Message *fiber_answer(lua_State *L);
+
+/* What `ref` waited for came; takes `answer` (may be NULL) and returns true, or false if nobody waits for it. */
+bool fiber_wake(Actor *a, uint64_t ref, Message *answer);
+/* Wakes, with nothing, all whose deadline has passed; the next deadline, or 0. */
+uint64_t fiber_expire(Actor *a, uint64_t now);
+
+/* A new fiber that calls the function below the top `nargs` values; they are popped. Raises when memory is short. */
+void fiber_fork(lua_State *L, int nargs);
+
+/* The end: askers of handlers that will not finish are told why; all coroutines are closed. */
+void fiber_fail_askers(Actor *a);
+void fiber_reset_all(Actor *a);
+void fiber_free_all(Actor *a); /* the VM is closed or will be */
+#endif

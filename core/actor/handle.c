@@ -1,0 +1,238 @@
+#include "actor/handle.h"
+
+#include <lauxlib.h>
+#include <string.h>
+#include <uv.h>
+#include "actor/errors.h"
+#include "actor/fiber.h"
+#include "actor/inbox.h"
+#include "actor/report.h"
+#include "mail/atom.h"
+#include "mail/codec.h"
+#include "mail/post.h"
+
+/* The registry keeps the handling function under this key. Its upvalues: */
+static const char handle_key;
+enum { UP_HANDLERS = 1, UP_SELF, UP_BEHAVIOUR };
+
+/* ---- finding handlers ---- */
+
+/* Pushes on_<name> of the behaviour, or nil. */
+static int find(lua_State *L, const char *name, size_t len) {
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    luaL_addlstring(&b, "on_", 3);
+    luaL_addlstring(&b, name, len);
+    luaL_pushresult(&b);
+    int type = lua_gettable(L, lua_upvalueindex(UP_BEHAVIOUR));
+    return type == LUA_TFUNCTION ? type : (lua_pop(L, 1), lua_pushnil(L), LUA_TNIL);
+}
+
+/* The same by atom, looked up once a VM: the handlers' table is filled as names are first met. */
+static int find_atom(lua_State *L, uint32_t atom) {
+    int type = lua_rawgeti(L, lua_upvalueindex(UP_HANDLERS), atom);
+    if (type != LUA_TNIL) return type;
+    size_t len;
+    const char *name = atom_text(atom, &len);
+    lua_pop(L, 1);
+    type = find(L, name, len);
+    if (type == LUA_TNIL) return type;
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, lua_upvalueindex(UP_HANDLERS), atom);
+    return type;
+}
+
+static bool find_field(lua_State *L, const char *key) {
+    if (lua_getfield(L, lua_upvalueindex(UP_BEHAVIOUR), key) == LUA_TFUNCTION) return true;
+    lua_pop(L, 1);
+    return false;
+}
+
+static void push_bits(lua_State *L, uint64_t bits) { lua_pushlightuserdata(L, (void *)(uintptr_t)bits); }
+
+static int decode(lua_State *L, const Message *msg) {
+    if (msg->flags & MESSAGE_ERRORS) errors_ready(L);
+    int count = codec_decode(L, msg);
+    if (count < 0) luaL_error(L, "a message with invalid bytes came from %I", (LUAI_UACINT)msg->from);
+    return count;
+}
+
+/* On an empty stack: the handler, self and the arguments. How many arguments, or -1: nobody hears it. */
+static int push_call(lua_State *L, const Message *msg) {
+    int count;
+    switch ((MessageKind)msg->kind) {
+    case MESSAGE_START:
+        if (!find_field(L, "init")) return -1;
+        lua_pushvalue(L, lua_upvalueindex(UP_SELF));
+        return 1 + decode(L, msg);
+    case MESSAGE_DOWN:
+        if (!find_field(L, "on_down")) return -1;
+        lua_pushvalue(L, lua_upvalueindex(UP_SELF));
+        push_bits(L, msg->from);
+        count = decode(L, msg);
+        push_bits(L, msg->ref);
+        return 3 + count;
+    case MESSAGE_EXIT:
+        if (!find_field(L, "on_exit")) return -1;
+        lua_pushvalue(L, lua_upvalueindex(UP_SELF));
+        push_bits(L, msg->from);
+        return 2 + decode(L, msg);
+    default: break;
+    }
+    if (msg->flags & MESSAGE_NAMED) { /* a name no loaded behaviour has a handler for; but this one may have it by other ways */
+        size_t len;
+        const char *name = codec_first_string(msg, &len);
+        if (name != NULL && find(L, name, len) == LUA_TFUNCTION) {
+            lua_pushvalue(L, lua_upvalueindex(UP_SELF));
+            count = decode(L, msg);
+            lua_remove(L, 3);
+            return count;
+        }
+        lua_settop(L, 0);
+        if (!find_field(L, "on_other")) return -1;
+        lua_pushvalue(L, lua_upvalueindex(UP_SELF));
+        return 1 + decode(L, msg);
+    }
+    if (find_atom(L, msg->name) != LUA_TNIL) {
+        lua_pushvalue(L, lua_upvalueindex(UP_SELF));
+        return 1 + decode(L, msg);
+    }
+    lua_settop(L, 0);
+    if (!find_field(L, "on_other")) return -1;
+    size_t len;
+    const char *name = atom_text(msg->name, &len);
+    lua_pushvalue(L, lua_upvalueindex(UP_SELF));
+    lua_pushlstring(L, name, len);
+    return 2 + decode(L, msg);
+}
+
+/* ---- handling ---- */
+
+static bool is_asked(const Message *msg) {
+    return msg->ref != 0 && (msg->kind == MESSAGE_ASK || msg->kind == MESSAGE_START);
+}
+
+/* All values on the stack are the reply. */
+static void reply(lua_State *L, Actor *a, const Message *msg) {
+    CodecError why;
+    Message *answer = message_new(MESSAGE_REPLY, 0);
+    int err = answer != NULL ? codec_encode(L, 1, lua_gettop(L), &answer, &why) : UV_ENOMEM;
+    if (err < 0) {
+        message_free(answer);
+        char text[sizeof why.text + 64];
+        snprintf(text, sizeof text, "the reply can't be sent: %s", err == UV_ENOMEM ? "out of memory" : why.text);
+        answer = report_make(a, "reply", text);
+        if (answer == NULL) {
+            post_fail(msg->from, msg->ref, a->pid, "reply", "out of memory");
+            return;
+        }
+    }
+    answer->to = msg->from;
+    answer->from = a->pid;
+    answer->ref = msg->ref;
+    post_deliver(answer);
+}
+
+static void finish(lua_State *L, Actor *a, Fiber *f) {
+    Message *msg = f->msg;
+    if (is_asked(msg)) reply(L, a, msg);
+    f->msg = NULL;
+    message_free(msg);
+}
+
+static int handle_on(lua_State *L, int status, lua_KContext context);
+
+static int handle(lua_State *L) {
+    Actor *a = actor_of(L);
+    Fiber *f = a->current;
+    Message *msg;
+    while ((msg = inbox_next(a)) != NULL) {
+        f->msg = msg;
+        lua_settop(L, 0);
+        int nargs = push_call(L, msg);
+        if (nargs < 0) {
+            if (msg->kind == MESSAGE_START) { /* no init is fine */
+                finish(L, a, f);
+            } else {
+                f->msg = NULL;
+                post_refuse(msg, UV_ENOENT);
+            }
+            continue;
+        }
+        lua_callk(L, nargs, is_asked(msg) ? LUA_MULTRET : 0, 0, handle_on);
+        finish(L, a, f);
+    }
+    return 0;
+}
+
+/* A handler ended that had waited or was preempted. */
+static int handle_on(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    Actor *a = actor_of(L);
+    finish(L, a, a->current);
+    return handle(L);
+}
+
+void handle_push(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_key); }
+
+/* ---- birth ---- */
+
+static int born(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    const Behaviour *b = actor_of(L)->behaviour;
+    if (!lua_istable(L, -1)) return luaL_error(L, "%s returned no table this time", b->source->path);
+    lua_createtable(L, 0, 0); /* handlers, by atom */
+    lua_createtable(L, 0, 0); /* self */
+    lua_createtable(L, 0, 1);
+    lua_pushvalue(L, -4);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -3);
+    lua_pushcclosure(L, handle, 3);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &handle_key);
+    return 0;
+}
+
+static int birth(lua_State *L) {
+    const Source *s = actor_of(L)->behaviour->source;
+    BehaviourOpenLibs open_libs = (BehaviourOpenLibs)lua_tocfunction(L, 1);
+    open_libs(L);
+    lua_settop(L, 0);
+    source_push(L, s);
+    lua_pushstring(L, s->name);
+    lua_pushstring(L, s->path);
+    lua_callk(L, 2, 1, 0, born);
+    return born(L, LUA_OK, 0);
+}
+
+void handle_push_birth(lua_State *L, BehaviourOpenLibs open_libs) {
+    lua_pushcfunction(L, birth);
+    lua_pushcfunction(L, open_libs);
+}
+
+/* ---- terminate ---- */
+
+static int terminated(lua_State *L, int status, lua_KContext context) {
+    (void)L, (void)status, (void)context;
+    return 0;
+}
+
+static int terminate(lua_State *L) {
+    lua_getupvalue(L, 1, UP_BEHAVIOUR);
+    if (lua_getfield(L, -1, "terminate") != LUA_TFUNCTION) return 0;
+    lua_getupvalue(L, 1, UP_SELF);
+    int count = decode(L, actor_of(L)->ending);
+    lua_callk(L, 1 + count, 0, 0, terminated);
+    return 0;
+}
+
+bool handle_push_terminate(lua_State *L, int *nargs) {
+    lua_settop(L, 0);
+    lua_pushcfunction(L, terminate);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_key) != LUA_TFUNCTION) { /* its body never came to the end */
+        lua_settop(L, 0);
+        return false;
+    }
+    *nargs = 1;
+    return true;
+}

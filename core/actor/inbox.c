@@ -1,0 +1,195 @@
+#include "actor/inbox.h"
+
+#include <string.h>
+#include <uv.h>
+#include "actor/alarm.h"
+#include "actor/fiber.h"
+#include "actor/report.h"
+#include "ground/config.h"
+#include "ground/log.h"
+#include "mail/codec.h"
+#include "mail/post.h"
+
+static bool is_normal(const Message *reason) {
+    size_t len;
+    const char *text = codec_first_string(reason, &len);
+    return text != NULL && len == 6 && memcmp(text, "normal", 6) == 0;
+}
+
+/* A linked actor is gone. True: it is a notice to hear of; else it was dealt with. */
+static bool exit_came(Actor *a, Message *msg) {
+    if (!watch_take_exit(a, msg)) { /* unlinked in the meantime */
+        message_free(msg);
+        return false;
+    }
+    if (a->traps_exits) return true;
+    if (is_normal(msg)) message_free(msg);
+    else actor_end(a, msg);
+    return false;
+}
+
+static void killed(Actor *a, Message *msg) {
+    a->killed = true;
+    message_free(msg);
+    msg = message_new(MESSAGE_EXIT, 16);
+    if (msg != NULL) codec_put_string(&msg, "killed", 6); /* fits: cannot fail */
+    message_free(a->ending);
+    a->ending = NULL;
+    actor_end(a, msg);
+}
+
+/* Notices (oldest first) go to `early`; user messages from the same senders go before them. One walk over what
+ * waits, for all notices that came together. */
+static void add_notices(Actor *a, Queue *notices) {
+    Map gone = {0};
+    Message *more = mailbox_take(&a->slot->box);
+    if (more != NULL) {
+        Message *last = more;
+        while (last->next != NULL) last = last->next;
+        if (a->inbox.last != NULL) a->inbox.last->next = more;
+        else a->inbox.first = more;
+        a->inbox.last = last;
+    }
+    bool one = notices->first == notices->last;
+    for (Message *n = notices->first; n != NULL && !one; n = n->next)
+        if (map_put(&gone, n->from, 1) < 0) log_format(LOG_ERROR, "", "out of memory: a notice may come early");
+    Message *before = NULL, *msg = a->inbox.first;
+    while (msg != NULL) {
+        Message *next = msg->next;
+        if (one ? msg->from == notices->first->from : map_get(&gone, msg->from, NULL)) {
+            if (before != NULL) before->next = next;
+            else a->inbox.first = next;
+            if (a->inbox.last == msg) a->inbox.last = before;
+            queue_push(&a->early, msg);
+        } else {
+            before = msg;
+        }
+        msg = next;
+    }
+    map_clear(&gone);
+    while ((msg = queue_pop(notices)) != NULL) queue_push(&a->early, msg);
+}
+
+void inbox_system(Actor *a) {
+    Queue notices = {0};
+    Message *next;
+    for (Message *msg = mailbox_take_system(&a->slot->box); msg != NULL; msg = next) {
+        next = msg->next;
+        if (msg->to != a->pid) { /* for the last owner of our slot */
+            post_refuse(msg, UV_ESRCH);
+            continue;
+        }
+        switch ((MessageKind)msg->kind) {
+        case MESSAGE_REPLY:
+        case MESSAGE_FAIL:
+            if (!fiber_wake(a, msg->ref, msg)) post_refuse(msg, UV_ETIMEDOUT);
+            break;
+        case MESSAGE_TIMER: alarm_handle(a, msg); break;
+        case MESSAGE_DOWN:
+            if (watch_take_down(a, msg)) queue_push(&notices, msg);
+            else message_free(msg);
+            break;
+        case MESSAGE_EXIT:
+            if (exit_came(a, msg)) queue_push(&notices, msg);
+            break;
+        case MESSAGE_KILL: killed(a, msg); break;
+        case MESSAGE_STOP:
+            if (a->ending == NULL) a->patient = true;
+            actor_end(a, msg);
+            break;
+        case MESSAGE_MONITOR:
+        case MESSAGE_DEMONITOR:
+        case MESSAGE_LINK:
+        case MESSAGE_UNLINK: watch_handle(a, msg); break;
+        case MESSAGE_SEND:
+        case MESSAGE_ASK:
+        case MESSAGE_START: message_free(msg); break; /* never in this lane */
+        }
+    }
+    if (notices.first != NULL) add_notices(a, &notices);
+}
+
+static bool fill(Actor *a) {
+    if (a->inbox.first != NULL) return true;
+    Message *msg = mailbox_take(&a->slot->box);
+    if (msg == NULL) return false;
+    a->inbox.first = msg;
+    while (msg->next != NULL) msg = msg->next;
+    a->inbox.last = msg;
+    return true;
+}
+
+bool inbox_ready(Actor *a) {
+    return a->start != NULL || a->early.first != NULL || a->due.first != NULL || fill(a);
+}
+
+static bool is_user(const Message *msg) { return msg->kind <= MESSAGE_ASK; }
+
+Message *inbox_next(Actor *a) {
+    Message *msg;
+    for (;;) {
+        if (mailbox_has_system(&a->slot->box)) inbox_system(a);
+        if (a->ending != NULL || a->handled >= config.slice_messages || scheduler_expired()) return NULL;
+        if (a->runnable != NULL) return NULL; /* a handler that waited goes on before another begins */
+        if (a->start != NULL) {
+            msg = a->start;
+            a->start = NULL;
+        } else if (a->early.first != NULL) {
+            msg = queue_pop(&a->early);
+            if (is_user(msg)) mailbox_begun(&a->slot->box, 1);
+        } else if (a->due.first != NULL && !(a->saw_timer && fill(a))) {
+            a->saw_timer = true;
+            msg = alarm_letter(a, queue_pop(&a->due));
+            if (msg == NULL) continue;
+        } else if (fill(a)) {
+            a->saw_timer = false;
+            msg = queue_pop(&a->inbox);
+            mailbox_begun(&a->slot->box, 1);
+        } else {
+            return NULL;
+        }
+        if (msg->to != a->pid && msg->kind != MESSAGE_START) {
+            post_refuse(msg, UV_ESRCH);
+            continue;
+        }
+        a->handled++;
+        return msg;
+    }
+}
+
+static void refuse(Actor *a, Message *msg) {
+    if (msg->to == a->pid && msg->kind == MESSAGE_ASK) { /* its asker hears why we went */
+        Message *answer = report_down(a, a->ending);
+        if (answer != NULL) {
+            answer->to = msg->from;
+            answer->from = a->pid;
+            answer->ref = msg->ref;
+            msg->ref = 0;
+            post_deliver(answer);
+        }
+    }
+    post_refuse(msg, UV_ESRCH);
+}
+
+void inbox_refuse_all(Actor *a) {
+    Message *user, *system, *msg;
+    mailbox_close(&a->slot->box, &user, &system);
+    if (a->start != NULL) {
+        a->start->to = a->pid;
+        a->start->kind = a->start->ref != 0 ? MESSAGE_ASK : MESSAGE_START;
+        if (a->start->ref != 0) refuse(a, a->start);
+        else message_free(a->start);
+        a->start = NULL;
+    }
+    while ((msg = queue_pop(&a->due)) != NULL) message_free(msg);
+    while ((msg = queue_pop(&a->early)) != NULL) refuse(a, msg);
+    while ((msg = queue_pop(&a->inbox)) != NULL) refuse(a, msg);
+    for (; user != NULL; user = msg) {
+        msg = user->next;
+        refuse(a, user);
+    }
+    for (; system != NULL; system = msg) {
+        msg = system->next;
+        refuse(a, system);
+    }
+}

@@ -1,0 +1,246 @@
+#include "actor/source.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <uv.h>
+#include "actor/embedded.h"
+#include "ground/hash.h"
+
+#define FILE_MOST (64l << 20)
+#define PATH_MOST 4096
+
+typedef struct Dir {
+    struct Dir *next;
+    char path[];
+} Dir;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards both lists; entries never change or go */
+static Dir *dirs;
+static Source *sources;
+
+int source_add_dir(const char *path) {
+    size_t len = strlen(path);
+    Dir *d = malloc(sizeof *d + len + 1), **last;
+    if (d == NULL) return UV_ENOMEM;
+    while (len > 1 && path[len - 1] == '/') len--;
+    memcpy(d->path, path, len);
+    d->path[len] = '\0';
+    d->next = NULL;
+    pthread_mutex_lock(&lock);
+    for (last = &dirs; *last != NULL && strcmp((*last)->path, d->path) != 0; last = &(*last)->next) {}
+    if (*last == NULL) *last = d;
+    else free(d); /* it is there already */
+    pthread_mutex_unlock(&lock);
+    return 0;
+}
+
+/* ---- compiling ---- */
+
+typedef struct Bytes {
+    char *at;
+    size_t size, room;
+} Bytes;
+
+static int append(lua_State *L, const void *more, size_t size, void *to) {
+    (void)L;
+    Bytes *b = to;
+    if (b->size + size > b->room) {
+        size_t room = (b->size + size) * 2;
+        char *at = realloc(b->at, room);
+        if (at == NULL) return 1;
+        b->at = at, b->room = room;
+    }
+    memcpy(b->at + b->size, more, size);
+    b->size += size;
+    return 0;
+}
+
+static void source_free(Source *s) {
+    if (s == NULL) return;
+    free(s->name);
+    free(s->path);
+    free(s->code);
+    free(s);
+}
+
+static int compile(const char *name, const char *path, const char *text, size_t len, Source **out, char *err,
+                   size_t err_size) {
+    char chunk[PATH_MOST + 2];
+    Bytes code = {0};
+    int result = UV_ENOMEM;
+    Source *s = calloc(1, sizeof *s);
+    lua_State *L = luaL_newstate();
+    snprintf(err, err_size, "out of memory while compiling %s", path);
+    if (L == NULL || s == NULL || (s->name = strdup(name)) == NULL || (s->path = strdup(path)) == NULL) goto end;
+    snprintf(chunk, sizeof chunk, "@%s", path);
+    if (len > 0 && text[0] == '#') { /* a first line for the shell; the newline stays, so line numbers do */
+        const char *line = memchr(text, '\n', len);
+        size_t skip = line != NULL ? (size_t)(line - text) : len;
+        text += skip, len -= skip;
+    }
+    if (luaL_loadbufferx(L, text, len, chunk, "t") != LUA_OK) {
+        result = UV_EINVAL;
+        snprintf(err, err_size, "%s", lua_tostring(L, -1));
+        goto end;
+    }
+    if (lua_dump(L, append, &code, 0) != 0) goto end;
+    s->code = code.at;
+    s->code_size = code.size;
+    s->hash = hash_bytes(text, len);
+    code.at = NULL;
+    *out = s;
+    s = NULL;
+    result = 0;
+end:
+    if (L != NULL) lua_close(L);
+    free(code.at);
+    source_free(s);
+    return result;
+}
+
+static int read_file(const char *path, char **text, size_t *len) {
+    struct stat st;
+    *text = NULL;
+    *len = 0;
+    FILE *f = fopen(path, "rb");
+    if (f == NULL) return uv_translate_sys_error(errno);
+    int result = UV_EIO;
+    if (fstat(fileno(f), &st) != 0 || !S_ISREG(st.st_mode)) result = UV_ENOENT;
+    else if (st.st_size > FILE_MOST) result = UV_EFBIG;
+    else if ((*text = malloc((size_t)st.st_size + 1)) == NULL) result = UV_ENOMEM;
+    else {
+        *len = fread(*text, 1, (size_t)st.st_size, f);
+        if (!ferror(f)) result = 0;
+    }
+    fclose(f);
+    if (result < 0) free(*text), *text = NULL;
+    return result;
+}
+
+static int compile_file(const char *name, const char *path, Source **out, char *err, size_t err_size) {
+    char *text = NULL;
+    size_t len = 0;
+    int result = read_file(path, &text, &len);
+    if (result < 0) {
+        snprintf(err, err_size, "%s: %s", path, uv_strerror(result));
+        return result;
+    }
+    result = compile(name, path, text, len, out, err, err_size);
+    free(text);
+    return result;
+}
+
+/* ---- finding ---- */
+
+/* "a.b_c": letters, digits, _ and - in parts between single dots; so no name leaves the directories. */
+static bool good_name(const char *name) {
+    size_t part = 0;
+    if (strlen(name) > 200) return false;
+    for (const char *c = name; *c != '\0'; c++) {
+        bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || *c == '_' ||
+                      *c == '-';
+        if (letter) part++;
+        else if (*c == '.' && part > 0) part = 0;
+        else return false;
+    }
+    return part > 0;
+}
+
+static bool reserved(const char *name) { return strncmp(name, "throng", 6) == 0 && (name[6] == '\0' || name[6] == '.'); }
+
+/* Under the lock. */
+static int find_in_dirs(const char *name, Source **out, char *err, size_t err_size) {
+    static const char *const endings[] = {".lua", "/init.lua"};
+    char file[256], path[PATH_MOST];
+    snprintf(file, sizeof file, "%s", name);
+    for (char *c = file; *c != '\0'; c++)
+        if (*c == '.') *c = '/';
+    for (Dir *d = dirs; d != NULL; d = d->next)
+        for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+            if (snprintf(path, sizeof path, "%s/%s%s", d->path, file, endings[i]) >= (int)sizeof path) continue;
+            int result = compile_file(name, path, out, err, err_size);
+            if (result != UV_ENOENT && result != UV_ENOTDIR) return result;
+        }
+    return UV_ENOENT;
+}
+
+static int find_embedded(const char *name, Source **out, char *err, size_t err_size) {
+    const EmbeddedFile *file = embedded_find(name);
+    if (file == NULL) return UV_ENOENT;
+    return compile(name, file->path, (const char *)file->bytes, file->size, out, err, err_size);
+}
+
+int source_find(const char *name, const Source **out, char *err, size_t err_size) {
+    Source *made = NULL;
+    int result = 0;
+    if (!good_name(name)) {
+        snprintf(err, err_size, "'%s' is no module name: use letters, digits, _ and - with dots between, as in "
+                 "\"shop.till\"", name);
+        return UV_EINVAL;
+    }
+    pthread_mutex_lock(&lock);
+    for (Source *s = sources; s != NULL; s = s->next)
+        if (strcmp(s->name, name) == 0) {
+            *out = s;
+            goto end;
+        }
+    result = reserved(name) ? find_embedded(name, &made, err, err_size) : find_in_dirs(name, &made, err, err_size);
+    if (result == UV_ENOENT && !reserved(name)) result = find_embedded(name, &made, err, err_size);
+    if (result == UV_ENOENT) {
+        size_t len = (size_t)snprintf(err, err_size, "no module '%s': looked in", name);
+        for (Dir *d = dirs; d != NULL && len < err_size; d = d->next)
+            len += (size_t)snprintf(err + len, err_size - len, " %s,", d->path);
+        if (len < err_size) snprintf(err + len, err_size - len, " and in the program");
+    }
+    if (result == 0) {
+        made->next = sources;
+        sources = made;
+        *out = made;
+    }
+end:
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+int source_file(const char *path, const Source **out, char *err, size_t err_size) {
+    Source *made = NULL;
+    char name[256];
+    const char *base = strrchr(path, '/');
+    base = base != NULL ? base + 1 : path;
+    snprintf(name, sizeof name, "%s", base);
+    char *dot = strrchr(name, '.');
+    if (dot != NULL && dot != name) *dot = '\0';
+    int result = compile_file(name, path, &made, err, err_size);
+    if (result < 0) return result;
+    pthread_mutex_lock(&lock);
+    made->next = sources;
+    sources = made;
+    pthread_mutex_unlock(&lock);
+    *out = made;
+    return 0;
+}
+
+void source_push(lua_State *L, const Source *s) {
+    char chunk[PATH_MOST + 2];
+    snprintf(chunk, sizeof chunk, "@%s", s->path); /* stripped of nothing: the bytecode names it too */
+    if (luaL_loadbufferx(L, s->code, s->code_size, chunk, "b") != LUA_OK) lua_error(L);
+}
+
+void source_close(void) {
+    while (sources != NULL) {
+        Source *s = sources;
+        sources = s->next;
+        source_free(s);
+    }
+    while (dirs != NULL) {
+        Dir *d = dirs;
+        dirs = d->next;
+        free(d);
+    }
+}

@@ -1,0 +1,28 @@
+/* source.h - module files, found by require path, compiled once a node, their bytecode shared by all VMs.
+ *
+ * Found in this order: `throng` and `throng.*` in the program itself, then each directory of the path (DIR/a/b.lua, DIR/a/b/init.lua),
+ * then the other modules in the program. Threads: from any; one lock inside. A Source never changes. */
+#ifndef ACTOR_SOURCE_H
+#define ACTOR_SOURCE_H
+#include <lua.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct Source {
+    struct Source *next;
+    char *name;       /* require path */
+    char *path;       /* of the file, as it is shown in errors */
+    char *code;       /* bytecode, trusted: we compiled it */
+    size_t code_size;
+    uint64_t hash;    /* of the text */
+} Source;
+
+int  source_add_dir(const char *dir); /* behind the others; before actors run. UV_ENOMEM */
+/* A module. 0, and it lives as long as the process; UV_ENOENT (err: where it was looked for), UV_EINVAL (it does not parse, or the
+ * name is none; err has file and line), UV_EIO, UV_ENOMEM. */
+int  source_find(const char *name, const Source **out, char *err, size_t err_size);
+/* The same for a file, under a name made of the file's; its directory is not added to the path. */
+int  source_file(const char *path, const Source **out, char *err, size_t err_size);
+void source_push(lua_State *L, const Source *s); /* the chunk as a function; raises when memory is short */
+void source_close(void);
+#endif

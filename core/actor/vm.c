@@ -1,0 +1,101 @@
+#include "actor/vm.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+#include "actor/actor.h"
+#include "ground/clock.h"
+#include "ground/log.h"
+#include "run/scheduler.h"
+
+#define ASK_AGAIN 1000  /* instructions, where a yield is not possible */
+#define BODY_CHECK 1000 /* the same between looks at the clock, while a module's body is tried out */
+
+/* The coroutine that runs on this thread, for the signal handler; NULL while none does. */
+static _Thread_local lua_State *volatile running __attribute__((tls_model("initial-exec")));
+
+/* Lua's last word outside of any protected call. Nothing of ours runs Lua there. */
+static int panic(lua_State *L) {
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
+    log_format(LOG_ERROR, "", "bug: Lua panicked outside of a protected call: %s", text);
+    log_flush();
+    return 0; /* Lua aborts */
+}
+
+int vm_open(Vm *vm, size_t memory_limit, struct Actor *actor) {
+    arena_open(&vm->arena, memory_limit);
+    vm->actor = actor;
+    vm->L = lua_newstate(arena_alloc, &vm->arena);
+    if (vm->L == NULL) {
+        arena_close(&vm->arena);
+        return UV_ENOMEM;
+    }
+    lua_atpanic(vm->L, panic);
+    *(Vm **)lua_getextraspace(vm->L) = vm; /* lua_newthread copies it into every coroutine */
+    return 0;
+}
+
+void vm_close(Vm *vm) {
+    if (vm->L == NULL) return;
+    if (vm->has_finalizers) {
+        if (lua_status(vm->L) != LUA_OK) lua_resetthread(vm->L); /* killed in the middle of something */
+        lua_close(vm->L);
+    }
+    vm->L = NULL;
+    arena_close(&vm->arena);
+}
+
+static void hook(lua_State *L, lua_Debug *ar) {
+    (void)ar;
+    Vm *vm = vm_of(L);
+    lua_sethook(L, NULL, 0, 0);
+    if (vm->doomed) {
+        lua_sethook(L, hook, LUA_MASKCOUNT, 1); /* one raise is swallowed by a pcall */
+        luaL_error(L, "the actor ends");
+    }
+    if (vm->deadline != 0) {
+        lua_sethook(L, hook, LUA_MASKCOUNT, clock_now() > vm->deadline ? 1 : BODY_CHECK);
+        if (clock_now() > vm->deadline) luaL_error(L, "took too long");
+    }
+    if (vm->actor == NULL || !scheduler_expired()) return;
+    if (lua_isyieldable(L)) {
+        vm->yielding = YIELD_PREEMPTED;
+        lua_yield(L, 0);
+    } else if (actor_must_die(vm->actor)) {
+        vm_doom(L);
+    } else {
+        lua_sethook(L, hook, LUA_MASKCOUNT, ASK_AGAIN);
+    }
+}
+
+void vm_interrupt(void) {
+    lua_State *L = running;
+    if (L != NULL) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+}
+
+void vm_preempt_after(lua_State *L, int instructions) { lua_sethook(L, hook, LUA_MASKCOUNT, instructions); }
+
+int vm_doom(lua_State *L) {
+    vm_of(L)->doomed = true;
+    lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+    return luaL_error(L, "the actor ends");
+}
+
+int vm_resume(lua_State *L, lua_State *from, int nargs, int *nresults) {
+    Vm *vm = vm_of(L);
+    vm->yielding = YIELD_USER;
+    if (vm->deadline != 0 || vm->doomed) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+    running = L;
+    int status = lua_resume(L, from, nargs, nresults);
+    running = from;
+    return status;
+}
+
+int vm_reset(lua_State *L) {
+    lua_State *outer = running;
+    running = L;
+    int status = lua_resetthread(L);
+    running = outer;
+    return status;
+}

@@ -1,0 +1,82 @@
+#include "actor/watch.h"
+
+#include <uv.h>
+#include "actor/actor.h"
+#include "ground/log.h"
+#include "mail/codec.h"
+#include "mail/post.h"
+
+/* A system message without values. A node that has no 64 bytes left loses it, with a word. */
+static int tell(Actor *a, MessageKind kind, uint64_t to, uint64_t ref) {
+    Message *msg = message_new(kind, 0);
+    if (msg == NULL) return UV_ENOMEM;
+    msg->to = to;
+    msg->from = a->pid;
+    msg->ref = ref;
+    post_deliver(msg);
+    return 0;
+}
+
+int watch_monitor(Actor *a, uint64_t pid, uint64_t *ref) {
+    *ref = actor_ref(a, REF_MONITOR);
+    int err = map_put(&a->watch.monitors, *ref, pid);
+    if (err < 0) return err;
+    if ((err = tell(a, MESSAGE_MONITOR, pid, *ref)) < 0) map_take(&a->watch.monitors, *ref, NULL);
+    return err;
+}
+
+bool watch_demonitor(Actor *a, uint64_t ref) {
+    uint64_t pid;
+    if (!map_take(&a->watch.monitors, ref, &pid)) return false;
+    tell(a, MESSAGE_DEMONITOR, pid, ref); /* lost for want of memory: the down that comes is dropped here */
+    return true;
+}
+
+int watch_link(Actor *a, uint64_t pid) {
+    if (map_get(&a->watch.links, pid, NULL)) return 0;
+    int err = map_put(&a->watch.links, pid, 1);
+    if (err < 0) return err;
+    if ((err = tell(a, MESSAGE_LINK, pid, 0)) < 0) map_take(&a->watch.links, pid, NULL);
+    return err;
+}
+
+void watch_unlink(Actor *a, uint64_t pid) {
+    if (map_take(&a->watch.links, pid, NULL)) tell(a, MESSAGE_UNLINK, pid, 0);
+}
+
+void watch_handle(Actor *a, Message *msg) {
+    int err = 0;
+    switch ((MessageKind)msg->kind) {
+    case MESSAGE_MONITOR: err = map_put(&a->watch.watchers, msg->ref, msg->from); break;
+    case MESSAGE_DEMONITOR: map_take(&a->watch.watchers, msg->ref, NULL); break;
+    case MESSAGE_LINK: err = map_put(&a->watch.links, msg->from, 1); break;
+    case MESSAGE_UNLINK: map_take(&a->watch.links, msg->from, NULL); break;
+    default: break;
+    }
+    if (err < 0) log_format(LOG_ERROR, "", "out of memory: a monitor or link was lost");
+    message_free(msg);
+}
+
+bool watch_take_down(Actor *a, const Message *msg) { return map_take(&a->watch.monitors, msg->ref, NULL); }
+
+bool watch_take_exit(Actor *a, const Message *msg) { return map_take(&a->watch.links, msg->from, NULL); }
+
+static void send_reason(Actor *a, MessageKind kind, uint64_t to, uint64_t ref, const Message *reason) {
+    Message *msg = message_copy(reason);
+    if (msg == NULL) {
+        log_format(LOG_ERROR, "", "out of memory: a notice of an exit was lost");
+        return;
+    }
+    msg->kind = kind;
+    msg->to = to;
+    msg->from = a->pid;
+    msg->ref = ref;
+    post_deliver(msg);
+}
+
+void watch_farewell(Actor *a, const Message *reason) {
+    MapPair pair;
+    while (map_pop(&a->watch.monitors, &pair)) tell(a, MESSAGE_DEMONITOR, pair.value, pair.key);
+    while (map_pop(&a->watch.watchers, &pair)) send_reason(a, MESSAGE_DOWN, pair.value, pair.key, reason);
+    while (map_pop(&a->watch.links, &pair)) send_reason(a, MESSAGE_EXIT, pair.key, 0, reason);
+}

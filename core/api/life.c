@@ -1,0 +1,245 @@
+/* Spawning and ending actors, and forks of one. */
+#include <string.h>
+#include <uv.h>
+#include "actor/errors.h"
+#include "actor/fiber.h"
+#include "api/api.h"
+#include "ground/clock.h"
+#include "ground/config.h"
+#include "mail/codec.h"
+#include "mail/names.h"
+#include "mail/post.h"
+
+#define ERROR_TEXT 4096
+
+static const struct {
+    const char *name;
+    uint8_t grant;
+} grants[] = {{"io", GRANT_IO}, {"os", GRANT_OS}, {"debug", GRANT_DEBUG}, {"package", GRANT_PACKAGE}};
+
+/* Finds the behaviour and makes the actor with the values from `first` on. The actor's pid, and the monitor's ref. */
+static uint64_t make(lua_State *L, const char *what, const ActorOptions *options, int module, int first, uint64_t *ref) {
+    const Behaviour *b;
+    CodecError why;
+    uint64_t pid;
+    Actor *a = api_actor(L, what);
+    luaL_checktype(L, module, LUA_TSTRING);
+    char *text = lua_newuserdatauv(L, ERROR_TEXT, 0); /* large, and freed whatever raises */
+    int err = behaviour_find(lua_tostring(L, module), &b, text, ERROR_TEXT);
+    if (err < 0) errors_raise(L, "spawn", "%s: %s", what, text);
+    Message *start = message_new(MESSAGE_START, 0);
+    if (start == NULL) luaL_error(L, "out of memory");
+    err = codec_encode(L, first, lua_gettop(L) - 1, &start, &why);
+    if (err == 0) err = actor_spawn(b, options, a, start, &pid, ref);
+    else if (err != UV_ENOMEM) {
+        message_free(start);
+        luaL_error(L, "%s '%s': %s", what, b->source->name, why.text);
+    }
+    if (err == 0) {
+        lua_pop(L, 1);
+        return pid;
+    }
+    message_free(start);
+    if (err == UV_EAGAIN)
+        errors_raise(L, "limit", "%s: %I actors are alive, the limit (actors.limit) is reached", what,
+                     (LUAI_UACINT)config.actors_limit);
+    if (err == UV_EEXIST) {
+        lua_pushlstring(L, options->name, options->name_len);
+        errors_raise(L, "name_taken", "%s: the name '%s' is taken", what, lua_tostring(L, -1));
+    }
+    errors_raise(L, "memory", "%s: out of memory", what);
+    return 0;
+}
+
+static int spawn(lua_State *L) {
+    ActorOptions options = {0};
+    api_push_bits(L, make(L, "spawn", &options, 1, 2, NULL));
+    return 1;
+}
+
+/* One field of spawn_with's options on top of the stack, of the right type or absent (then popped: false). */
+static bool option(lua_State *L, const char *key, int type) {
+    int is = lua_getfield(L, 1, key);
+    if (is == LUA_TNIL) {
+        lua_pop(L, 1);
+        return false;
+    }
+    if (is != type)
+        luaL_error(L, "spawn_with: option '%s' must be a %s, not a %s", key, lua_typename(L, type), lua_typename(L, is));
+    return true;
+}
+
+static bool flag(lua_State *L, const char *key) {
+    if (!option(L, key, LUA_TBOOLEAN)) return false;
+    bool value = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+static lua_Integer whole(lua_State *L, const char *key, lua_Integer least, lua_Integer most) {
+    int ok;
+    lua_Integer value = lua_tointegerx(L, -1, &ok);
+    if (!ok || value < least || value > most)
+        luaL_error(L, "spawn_with: option '%s' must be a whole number from %I to %I", key, (LUAI_UACINT)least,
+                   (LUAI_UACINT)most);
+    lua_pop(L, 1);
+    return value;
+}
+
+static uint8_t allow(lua_State *L, const Actor *a) {
+    uint8_t all = 0;
+    if (!option(L, "allow", LUA_TTABLE)) return 0;
+    for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
+        uint8_t grant = 0;
+        for (size_t g = 0; g < sizeof grants / sizeof grants[0]; g++)
+            if (lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), grants[g].name) == 0) grant = grants[g].grant;
+        if (grant == 0)
+            luaL_error(L, "spawn_with: allow[%I] must be one of \"io\", \"os\", \"debug\", \"package\"", (LUAI_UACINT)i);
+        if (!(a->may_grant & grant))
+            luaL_error(L, "spawn_with: this actor may not allow \"%s\": it was not allowed it itself", lua_tostring(L, -1));
+        all |= grant;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 2);
+    return all;
+}
+
+static void check_keys(lua_State *L) {
+    static const char *const known[] = {"name", "monitor", "link", "memory", "mailbox", "allow", "wait"};
+    lua_pushnil(L);
+    while (lua_next(L, 1) != 0) {
+        bool found = false;
+        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+            found = found || (lua_type(L, -2) == LUA_TSTRING && strcmp(lua_tostring(L, -2), known[i]) == 0);
+        if (!found)
+            luaL_error(L, "spawn_with: unknown option '%s' (there are name, monitor, link, memory, mailbox, allow, wait)",
+                       luaL_tolstring(L, -2, NULL));
+        lua_pop(L, 1);
+    }
+}
+
+static uint32_t mailbox_limit(lua_State *L) {
+    lua_Integer limit = 0;
+    if (!option(L, "mailbox", LUA_TTABLE)) return 0;
+    if (lua_getfield(L, -1, "limit") != LUA_TNIL) limit = whole(L, "mailbox.limit", 1, MAILBOX_LIMIT_MAX);
+    else lua_pop(L, 1);
+    if (lua_getfield(L, -1, "full") != LUA_TNIL &&
+        (lua_type(L, -1) != LUA_TSTRING || strcmp(lua_tostring(L, -1), "refuse") != 0))
+        luaL_error(L, "spawn_with: option 'mailbox.full' can only be \"refuse\"");
+    lua_pop(L, 2);
+    return (uint32_t)limit;
+}
+
+/* init has ended, or not in time. The pid and ref (or nil) are on top. */
+static int started(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    const Message *answer = fiber_answer(L);
+    if (answer == NULL) {
+        char who[PID_TEXT_MAX];
+        pid_text(api_check_pid(L, -2), who);
+        return errors_raise(L, "timeout", "spawn_with: the init of %s did not end in time", who);
+    }
+    if (answer->kind == MESSAGE_FAIL) {
+        errors_ready(L);
+        if (codec_decode(L, answer) != 1) return errors_raise(L, "error", "the answer has invalid bytes");
+        return lua_error(L);
+    }
+    return lua_isnil(L, -1) ? (lua_pop(L, 1), 1) : 2;
+}
+
+static int spawn_with(lua_State *L) {
+    ActorOptions options = {0};
+    uint64_t wait = 0, ref = 0;
+    Actor *a = api_actor(L, "spawn_with");
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checktype(L, 2, LUA_TSTRING);
+    check_keys(L);
+    if (option(L, "memory", LUA_TNUMBER)) options.memory = (size_t)whole(L, "memory", 65536, 1ll << 40);
+    options.link = flag(L, "link");
+    options.monitor = flag(L, "monitor");
+    options.grants = allow(L, a);
+    options.mailbox_limit = mailbox_limit(L);
+    if (option(L, "wait", LUA_TNUMBER)) {
+        wait = api_check_ms(L, -1, 0);
+        lua_pop(L, 1);
+        fiber_check_waits(L, "spawn_with{wait}");
+        options.wait_ref = actor_ref(a, REF_REQUEST);
+    }
+    if (option(L, "name", LUA_TSTRING)) {
+        options.name = lua_tolstring(L, -1, &options.name_len); /* lives on in the options' table */
+        if (options.name_len == 0 || options.name_len > NAMES_TEXT_MAX)
+            return luaL_error(L, "spawn_with: a name has 1 to %d bytes", NAMES_TEXT_MAX);
+        lua_pop(L, 1);
+    }
+    uint64_t pid = make(L, "spawn_with", &options, 2, 3, &ref);
+    lua_settop(L, 2);
+    api_push_bits(L, pid);
+    api_push_bits(L, ref);
+    if (options.wait_ref != 0) return fiber_wait(L, "spawn_with{wait}", options.wait_ref, clock_now() + wait, started);
+    return ref != 0 ? 2 : (lua_pop(L, 1), 1);
+}
+
+static int self(lua_State *L) {
+    api_push_bits(L, api_actor(L, "self")->pid);
+    return 1;
+}
+
+static int parent(lua_State *L) {
+    api_push_bits(L, api_actor(L, "parent")->parent);
+    return 1;
+}
+
+/* A message of that kind with the reason at `arg`, "normal" if there is none. */
+static Message *reason_at(lua_State *L, MessageKind kind, int arg, const char *what) {
+    CodecError why;
+    Message *msg = message_new(kind, 16);
+    int err = msg == NULL ? UV_ENOMEM : lua_isnoneornil(L, arg) ? codec_put_string(&msg, "normal", 6)
+                                                                : codec_encode(L, arg, arg, &msg, &why);
+    if (err == 0) return msg;
+    message_free(msg);
+    luaL_error(L, "%s: %s", what, err == UV_ENOMEM ? "out of memory" : why.text);
+    return NULL;
+}
+
+static int leave(lua_State *L, Actor *a) {
+    if (!lua_isyieldable(L)) return vm_doom(L);
+    a->vm.yielding = YIELD_EXIT;
+    return lua_yield(L, 0);
+}
+
+static int do_exit(lua_State *L) {
+    Actor *a = api_actor(L, "exit");
+    actor_end(a, reason_at(L, MESSAGE_EXIT, 1, "exit"));
+    return leave(L, a);
+}
+
+static int do_kill(lua_State *L) {
+    uint64_t pid = api_check_pid(L, 1);
+    Actor *a = api_actor(L, "kill");
+    Message *msg = message_new(MESSAGE_KILL, 0);
+    if (msg == NULL) return luaL_error(L, "out of memory");
+    msg->to = pid;
+    msg->from = a->pid;
+    int err = post_send(msg);
+    if (err == 0 && pid == a->pid) return leave(L, a);
+    return api_sent(L, err, msg);
+}
+
+static int stop(lua_State *L) {
+    uint64_t pid = api_check_pid(L, 1);
+    Actor *a = api_actor(L, "stop");
+    Message *msg = reason_at(L, MESSAGE_STOP, 2, "stop");
+    msg->to = pid;
+    msg->from = a->pid;
+    return api_sent(L, post_send(msg), msg);
+}
+
+static int do_fork(lua_State *L) {
+    api_actor(L, "fork");
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    fiber_fork(L, lua_gettop(L) - 1);
+    return 0;
+}
+
+const luaL_Reg api_life[] = {{"spawn", spawn}, {"spawn_with", spawn_with}, {"self", self}, {"parent", parent},
+                             {"exit", do_exit}, {"kill", do_kill}, {"stop", stop}, {"fork", do_fork}, {NULL, NULL}};

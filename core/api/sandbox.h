@@ -1,0 +1,15 @@
+/* sandbox.h - the globals of an actor: Lua's safe standard library, filled in as it is used.
+ *
+ * A fresh VM has an almost empty _G; the first use of `string` or `pairs` installs just that (100,000 idle actors need no 100,000 copies
+ * of the library). Whoever looks at the whole (pairs, getmetatable, setmetatable) gets it whole, so no script sees a difference.
+ * Left out: io, os but for time, debug but for traceback, loadfile, dofile, bytecode; they come back by `allow`. */
+#ifndef API_SANDBOX_H
+#define API_SANDBOX_H
+#include <lua.h>
+#include <stdbool.h>
+
+int  sandbox_open(void);            /* once a process: learns the standard functions; 0 or UV_ENOMEM */
+void sandbox_open_vm(lua_State *L); /* may raise */
+/* Pushes the library of that name if there is one for this VM. */
+bool sandbox_push_library(lua_State *L, const char *name);
+#endif

@@ -1,0 +1,62 @@
+/* message.h - one letter: who to, who from, which handler, encoded values. One block of memory.
+ *
+ * A small message fits one cache line: MESSAGE_HEADER bytes and the rest is payload. Ownership moves
+ * with the pointer: who holds it may write it. Threads: message_new and message_free from any. */
+#ifndef MAIL_MESSAGE_H
+#define MAIL_MESSAGE_H
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum {
+    /* the user lane: bounded, in order */
+    MESSAGE_SEND,      /* handler `name` with the payload's values */
+    MESSAGE_ASK,       /* the same, and the answer goes to `from` under `ref` */
+    /* the start of a life: never in a mailbox */
+    MESSAGE_START,     /* init's arguments; `ref` != 0: somebody waits for init to end */
+    /* the system lane: never waits behind the user lane, never dropped */
+    MESSAGE_REPLY,     /* the values that answer `ref` */
+    MESSAGE_FAIL,      /* one value, the error that answers `ref` */
+    MESSAGE_TIMER,     /* timer `ref` is due */
+    MESSAGE_DOWN,      /* `from`, monitored under `ref`, is gone; one value: why */
+    MESSAGE_EXIT,      /* `from`, linked, is gone; one value: why */
+    MESSAGE_KILL,      /* end now, untrappable */
+    MESSAGE_STOP,      /* end in order; one value: why */
+    MESSAGE_MONITOR,   /* `from` wants a MESSAGE_DOWN under `ref` */
+    MESSAGE_DEMONITOR, /* ... and no longer */
+    MESSAGE_LINK,      /* `from` is linked */
+    MESSAGE_UNLINK
+} MessageKind;
+
+enum {
+    MESSAGE_NAMED = 1, /* `name` is 0: the payload's first value (not counted in argc) is the name */
+    MESSAGE_ERRORS = 2 /* among the values are error objects */
+};
+
+#define MESSAGE_ARGS_MAX 250
+#define MESSAGE_SIZE_MAX (1u << 30) /* payload bytes */
+
+typedef struct Message Message;
+struct Message {
+    Message *next;    /* of whoever holds it: a mailbox, a list */
+    uint64_t to;      /* pid; checked again by the receiver, so a slot taken over never gets another's mail */
+    uint64_t from;    /* pid, 0 = the node itself */
+    uint64_t ref;     /* which request, monitor or timer; 0 = none */
+    uint32_t name;    /* atom of the handler; 0 with MESSAGE_NAMED */
+    uint32_t size;    /* payload bytes used */
+    uint32_t room;    /* payload bytes there are */
+    uint8_t kind, flags, argc;
+    uint8_t open;     /* tables begun with codec_open_table and not yet closed */
+    unsigned char bytes[]; /* the payload: see codec.h */
+};
+#define MESSAGE_HEADER offsetof(Message, bytes)
+
+/* A message with room for at least `room` payload bytes, all fields 0 but kind and room. NULL when memory
+ * is short; gives. */
+Message *message_new(MessageKind kind, size_t room);
+void     message_free(Message *msg); /* takes; NULL is fine */
+
+/* Makes room for `more` payload bytes beyond msg->size; may move it: use the result. NULL: memory is short
+ * or MESSAGE_SIZE_MAX would be passed, and the caller still owns the old one. */
+Message *message_grow(Message *msg, size_t more);
+Message *message_copy(const Message *msg); /* header and payload; `next` is NULL; gives */
+#endif

@@ -1,0 +1,12 @@
+/* names.h - names of actors on this node: one holder each. Threads: from any; sharded locks inside. */
+#ifndef MAIL_NAMES_H
+#define MAIL_NAMES_H
+#include <stddef.h>
+#include <stdint.h>
+
+#define NAMES_TEXT_MAX 200
+
+int      names_add(const char *name, size_t len, uint64_t pid); /* 0; UV_EEXIST taken; UV_ENOMEM; UV_EINVAL empty or too long */
+uint64_t names_find(const char *name, size_t len);              /* 0: nobody */
+int      names_remove(const char *name, size_t len, uint64_t pid); /* UV_ENOENT unless `pid` holds it */
+#endif

@@ -1,0 +1,28 @@
+/* post.h - the one slot every message goes through: from actors, timers, sockets, the console, other nodes.
+ *
+ * Threads: from any. What cannot be delivered is never lost in silence: see post_refuse. */
+#ifndef MAIL_POST_H
+#define MAIL_POST_H
+#include "mail/message.h"
+
+typedef struct PostCalls {
+    void (*wake)(void *owner); /* the owner of a mailbox must be queued to run */
+} PostCalls;
+
+void post_open(PostCalls calls); /* before anybody posts */
+
+/* Delivers msg to msg->to. 0: taken. Else the caller still owns it: UV_ESRCH dead pid, UV_ENOBUFS full mailbox,
+ * UV_EHOSTUNREACH another node's pid and no way there. */
+int post_send(Message *msg);
+
+/* Delivers or refuses; takes msg whatever happens. */
+void post_deliver(Message *msg);
+
+/* Takes a message that could not be delivered or answered, `why` a code of post_send, UV_ENOENT for no handler, UV_ETIMEDOUT for an
+ * answer that came too late: counts the dead letter, logs it (a few a second, the rest as a number), and lets the sender of a
+ * request, monitor or link know. */
+void post_refuse(Message *msg, int why);
+
+/* Answers the request `ref` of `asker` with an error object {code, message, actor}. `code` "down", "full", ... */
+void post_fail(uint64_t asker, uint64_t ref, uint64_t about, const char *code, const char *message);
+#endif

@@ -1,0 +1,127 @@
+/* From arguments to an exit code: 0 good, 1 the work failed, 2 wrong usage. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "ground/config.h"
+#include "ground/log.h"
+#include "node.h"
+
+#define VERSION "0.1.0"
+#define PATHS_MOST 64
+
+static const char usage[] =
+    "usage: throng run [OPTIONS] FILE [ARGS]    run the actor script FILE as the root of a node\n"
+    "       throng help                         this, and the settings\n"
+    "       throng version\n"
+    "\n"
+    "options of run:\n"
+    "  --name N           the node's name (letters, digits, _ and -)\n"
+    "  --workers K        worker threads; 0 = one a core\n"
+    "  --path DIR         look for modules in DIR, too; may be given again\n"
+    "  --log LEVEL        debug, info (the default), warn, error or off\n"
+    "  --set KEY=VALUE    a setting, see below; may be given again\n"
+    "\n"
+    "ARGS are handed to the script's init as strings. Exit codes: what throng.shutdown was given,\n"
+    "0 good, 1 the work failed, 2 wrong usage.\n";
+
+static int wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static int wrong(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fputs("throng: ", stderr);
+    vfprintf(stderr, format, args);
+    fputs(" ('throng help' shows what there is)\n", stderr);
+    va_end(args);
+    return 2;
+}
+
+static void print_setting(void *unused, const char *line) {
+    (void)unused;
+    printf("  %s\n", line);
+}
+
+static int help(void) {
+    fputs(usage, stdout);
+    fputs("\nsettings (k, m, g: times 1024, ...):\n", stdout);
+    config_list(print_setting, NULL);
+    return 0;
+}
+
+static int good_name(const char *name) {
+    size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
+    return len > 0 && len <= 64 && name[len] == '\0';
+}
+
+/* The value of the option `name` if argv[*at] is it, as "--name VALUE" or "--name=VALUE"; NULL if it is another.
+ * *missing: it is that one, without a value. */
+static const char *value_of(const char *name, int argc, char **argv, int *at, int *missing) {
+    size_t len = strlen(name);
+    if (strncmp(argv[*at], name, len) != 0) return NULL;
+    if (argv[*at][len] == '=') return argv[*at] + len + 1;
+    if (argv[*at][len] != '\0') return NULL;
+    if (*at + 1 >= argc) {
+        *missing = 1;
+        return NULL;
+    }
+    return argv[++*at];
+}
+
+static int run(int argc, char **argv) {
+    static const char *paths[PATHS_MOST];
+    NodeOptions o = {.log_level = LOG_INFO, .paths = paths};
+    char err[256];
+    int i = 0;
+    for (; i < argc && argv[i][0] == '-' && argv[i][1] != '\0'; i++) {
+        const char *option = argv[i], *value;
+        int missing = 0;
+        if (strcmp(option, "--") == 0) {
+            i++;
+            break;
+        }
+        if (strcmp(option, "--help") == 0) return help();
+        if ((value = value_of("--name", argc, argv, &i, &missing)) != NULL) {
+            if (!good_name(value)) return wrong("--name '%s': 1 to 64 letters, digits, _ and -", value);
+            o.name = value;
+        } else if ((value = value_of("--workers", argc, argv, &i, &missing)) != NULL) {
+            char setting[128];
+            snprintf(setting, sizeof setting, "workers=%s", value);
+            if (config_set(&config, setting, err, sizeof err) < 0) return wrong("--workers '%s': %s", value, err);
+        } else if ((value = value_of("--path", argc, argv, &i, &missing)) != NULL) {
+            if (o.path_count == PATHS_MOST) return wrong("--path: at most %d of them", PATHS_MOST);
+            paths[o.path_count++] = value;
+        } else if ((value = value_of("--log", argc, argv, &i, &missing)) != NULL) {
+            if (log_level_parse(value, &o.log_level) < 0)
+                return wrong("--log '%s': one of debug, info, warn, error, off", value);
+        } else if ((value = value_of("--set", argc, argv, &i, &missing)) != NULL) {
+            if (config_set(&config, value, err, sizeof err) < 0) return wrong("--set %s", err);
+        } else if (missing) {
+            return wrong("option '%s' wants a value", option);
+        } else {
+            return wrong("unknown option '%s'", option);
+        }
+    }
+    if (i >= argc) return wrong("run: which FILE?");
+    o.file = argv[i];
+    o.args = argv + i + 1;
+    o.arg_count = argc - i - 1;
+    if (o.arg_count > 250) return wrong("more than 250 arguments for the script");
+    return node_run(&o);
+}
+
+int main(int argc, char **argv) {
+    config_preset(&config);
+    const char *command = argc > 1 ? argv[1] : NULL;
+    if (command == NULL) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    if (strcmp(command, "run") == 0) return run(argc - 2, argv + 2);
+    if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0) return help();
+    if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {
+        puts("throng " VERSION);
+        return 0;
+    }
+    return wrong("unknown command '%s'", command);
+}

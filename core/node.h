@@ -1,0 +1,18 @@
+/* node.h - one running node: builds the rooms in order, runs a root actor, and takes them down again.
+ * Threads: node_run from main's thread, once. */
+#ifndef NODE_H
+#define NODE_H
+#include "ground/log.h"
+
+typedef struct NodeOptions {
+    const char *name; /* NULL = "throng" */
+    LogLevel log_level;
+    const char **paths; /* where modules are looked for, before the root file's own directory */
+    int path_count;
+    const char *file; /* the root actor's */
+    char **args;      /* its init's arguments */
+    int arg_count;
+} NodeOptions;
+
+int node_run(const NodeOptions *options); /* an exit code */
+#endif

@@ -1,0 +1,22 @@
+/* loop.h - the uv loop on its own thread: timers, signals, and later sockets.
+ *
+ * uv handles are touched on this thread alone; loop_submit is the only door to it. One loop a process.
+ * Threads: loop_open and loop_close from the thread that builds the node; the rest from any. */
+#ifndef RUN_LOOP_H
+#define RUN_LOOP_H
+#include <stdint.h>
+#include "run/timers.h"
+
+typedef struct LoopCalls {
+    void (*timer)(uint64_t owner, uint64_t tag); /* on the loop's thread */
+    void (*signal)(int signum);                  /* SIGINT, SIGTERM, SIGHUP; on the loop's thread */
+    void (*thread_end)(void);                    /* last thing on the loop's thread */
+} LoopCalls;
+
+int  loop_open(LoopCalls calls); /* starts the thread; 0 or a negative libuv error */
+void loop_close(void);           /* ends it: handles closed, jobs that were submitted have run */
+int  loop_submit(void (*job)(void *), void *argument); /* UV_ENOMEM, UV_ECANCELED after close; in order per caller */
+
+TimerId loop_timer_add(uint64_t due_ns, uint64_t period_ns, uint64_t owner, uint64_t tag); /* clock_now time; 0 = no memory */
+bool    loop_timer_cancel(TimerId id);
+#endif

@@ -1,0 +1,398 @@
+#include "run/scheduler.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <uv.h>
+#include "ground/clock.h"
+#include "ground/hash.h"
+#include "ground/metrics.h"
+#include "run/interrupt.h"
+#include "run/worker.h"
+
+#define SPIN_NS 30000      /* before sleeping: about what a wake costs the woken */
+#define STEAL_MOST 128     /* tasks a thief takes at once */
+#define JOIN_SECONDS 2
+
+Workers workers;
+
+static _Thread_local Worker *self __attribute__((tls_model("initial-exec"))); /* NULL on other threads */
+static pthread_mutex_t idle_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the ways into and out of WORKER_IDLE */
+
+static inline void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* ---- the newborn ---- */
+
+static int newborn_push(Newborn *n, Task *task) {
+    int err = 0;
+    pthread_mutex_lock(&n->lock);
+    size_t count = atomic_load_explicit(&n->count, memory_order_relaxed);
+    if (count == n->room) {
+        size_t room = n->room == 0 ? 64 : n->room * 2;
+        Task **tasks = malloc(room * sizeof *tasks);
+        if (tasks == NULL) {
+            err = UV_ENOMEM;
+        } else {
+            for (size_t i = 0; i < count; i++) tasks[i] = n->tasks[(n->first + i) & (n->room - 1)];
+            free(n->tasks);
+            n->tasks = tasks, n->room = room, n->first = 0;
+        }
+    }
+    if (err == 0) {
+        n->tasks[(n->first + count) & (n->room - 1)] = task;
+        atomic_store_explicit(&n->count, count + 1, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&n->lock);
+    return err;
+}
+
+/* Up to half (a thief, the oldest), or the newest one (the owner). */
+static size_t newborn_take(Newborn *n, bool thief, Task **out, size_t most) {
+    if (atomic_load_explicit(&n->count, memory_order_relaxed) == 0) return 0;
+    pthread_mutex_lock(&n->lock);
+    size_t count = atomic_load_explicit(&n->count, memory_order_relaxed);
+    size_t take = !thief ? count > 0 : (count + 1) / 2;
+    if (take > most) take = most;
+    for (size_t i = 0; i < take; i++)
+        out[i] = n->tasks[(thief ? n->first + i : n->first + count - 1 - i) & (n->room - 1)];
+    if (thief && take > 0) n->first = (n->first + take) & (n->room - 1);
+    atomic_store_explicit(&n->count, count - take, memory_order_relaxed);
+    pthread_mutex_unlock(&n->lock);
+    return take;
+}
+
+/* ---- ways in ---- */
+
+static void hand_in(Task *task) {
+    Task *top = atomic_load_explicit(&workers.handed_in, memory_order_relaxed);
+    do task->next = top;
+    /* seq_cst, with the load of `idle` below against fall_asleep's: either it sees our task or we see it idle */
+    while (!atomic_compare_exchange_weak_explicit(&workers.handed_in, &top, task, memory_order_seq_cst,
+                                                  memory_order_relaxed));
+    if (atomic_load_explicit(&workers.idle, memory_order_seq_cst) > 0) worker_wake_one();
+}
+
+void scheduler_ready(Task *task) {
+    /* Out of memory for a longer queue: the shared list needs none. */
+    if (self == NULL || ring_push(&self->ready, task) < 0) hand_in(task);
+}
+
+void scheduler_born(Task *task) {
+    if (self == NULL || newborn_push(&self->newborn, task) < 0) hand_in(task);
+}
+
+/* All that was handed in goes to this worker; gives the first. */
+static Task *take_handed_in(Worker *w) {
+    if (atomic_load_explicit(&workers.handed_in, memory_order_relaxed) == NULL) return NULL;
+    Task *newest = atomic_exchange_explicit(&workers.handed_in, NULL, memory_order_acquire); /* pairs with hand_in */
+    Task *oldest = NULL;
+    while (newest != NULL) {
+        Task *older = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = older;
+    }
+    if (oldest == NULL) return NULL;
+    for (Task *t = oldest->next, *next; t != NULL; t = next) {
+        next = t->next;
+        if (ring_push(&w->ready, t) < 0) hand_in(t);
+    }
+    return oldest;
+}
+
+/* ---- choosing ---- */
+
+static uint64_t draw(Worker *w) { return hash_mix(w->random += 0x9e3779b97f4a7c15u); }
+
+static Task *keep_rest(Worker *w, Task **tasks, size_t count) {
+    if (count == 0) return NULL;
+    metrics_add(METRIC_stolen, count);
+    for (size_t i = 1; i < count; i++) scheduler_ready(tasks[i]);
+    (void)w;
+    return tasks[0];
+}
+
+static Task *steal(Worker *w) {
+    Task *loot[STEAL_MOST];
+    int all = workers.count + workers.spares;
+    int start = (int)(draw(w) % (unsigned)all);
+    for (int i = 0; i < all; i++) {
+        Worker *v = &workers.all[(start + i) % all];
+        /* acquire pairs with worker_start: the queues of a spare are there once it is on */
+        if (v == w || atomic_load_explicit(&v->state, memory_order_acquire) == WORKER_OFF) continue;
+        Task *task = ring_length(&v->late) > 0 ? ring_take(&v->late) : NULL;
+        if (task != NULL) return keep_rest(w, &task, 1);
+        if (!atomic_load_explicit(&v->share, memory_order_relaxed)) continue;
+        size_t count = newborn_take(&v->newborn, true, loot, STEAL_MOST);
+        if (count == 0) count = ring_take_half(&v->ready, loot, STEAL_MOST);
+        if (count > 0) return keep_rest(w, loot, count);
+    }
+    return NULL;
+}
+
+static Task *pop_newborn(Worker *w) {
+    Task *task;
+    return newborn_take(&w->newborn, false, &task, 1) == 1 ? task : NULL;
+}
+
+static Task *next_task(Worker *w) {
+    Task *task = NULL;
+    w->picks++;
+    if (workers.seed != 0) { /* a shuffled schedule: any order is right */
+        uint64_t whim = draw(w);
+        if (whim % 4 == 0 && (task = ring_take(&w->ready)) != NULL) ring_push(&w->ready, task), task = NULL;
+        if (whim % 7 == 0 && (task = ring_take(&w->late)) != NULL) return task;
+        if (whim % 5 == 0 && (task = take_handed_in(w)) != NULL) return task;
+        if (whim % 3 == 0 && (task = ring_take(&w->ready)) != NULL) return task;
+    }
+    if (atomic_load_explicit(&w->late_due, memory_order_relaxed)) {
+        atomic_store_explicit(&w->late_due, false, memory_order_relaxed);
+        if ((task = ring_take(&w->late)) != NULL) return task;
+    }
+    if (w->picks % 32 == 0 && (task = take_handed_in(w)) != NULL) return task;
+    /* A storm of births must not starve the rest: every 16th turn the ready go first. */
+    if (w->picks % 16 != 0 && (task = pop_newborn(w)) != NULL) return task;
+    if ((task = ring_take(&w->ready)) != NULL) return task;
+    if ((task = pop_newborn(w)) != NULL) return task;
+    atomic_store_explicit(&w->drained, true, memory_order_relaxed);
+    if (atomic_load_explicit(&w->share, memory_order_relaxed))
+        atomic_store_explicit(&w->share, false, memory_order_relaxed);
+    if ((task = take_handed_in(w)) != NULL) return task;
+    if ((task = steal(w)) != NULL) return task;
+    return ring_take(&w->late);
+}
+
+bool worker_has_work(const Worker *w) {
+    return ring_length((Ring *)&w->ready) > 0 || ring_length((Ring *)&w->late) > 0 ||
+           atomic_load_explicit(&w->newborn.count, memory_order_relaxed) > 0;
+}
+
+/* ---- sleeping and waking ---- */
+
+/* IDLE -> RUNNING; false: somebody else was faster. Under idle_lock. */
+static bool rouse(Worker *w) {
+    if (atomic_load_explicit(&w->state, memory_order_relaxed) != WORKER_IDLE) return false;
+    atomic_store_explicit(&w->state, WORKER_RUNNING, memory_order_relaxed);
+    if (!w->spare) atomic_fetch_sub_explicit(&workers.idle, 1, memory_order_seq_cst);
+    return true;
+}
+
+bool worker_wake_one(void) {
+    Worker *woken = NULL;
+    pthread_mutex_lock(&idle_lock);
+    for (int i = 0; i < workers.count && woken == NULL; i++)
+        if (rouse(&workers.all[i])) woken = &workers.all[i];
+    pthread_mutex_unlock(&idle_lock);
+    if (woken == NULL) return false;
+    sem_post(&woken->wake);
+    return true;
+}
+
+static void wait_for(sem_t *s) {
+    while (sem_wait(s) != 0 && errno == EINTR) {}
+}
+
+static bool anything_to_take(void) {
+    if (atomic_load_explicit(&workers.handed_in, memory_order_seq_cst) != NULL) return true;
+    for (int i = 0; i < workers.count + workers.spares; i++) {
+        Worker *v = &workers.all[i];
+        if (atomic_load_explicit(&v->state, memory_order_acquire) == WORKER_OFF) continue;
+        if (ring_length(&v->late) > 0 || (atomic_load_explicit(&v->share, memory_order_relaxed) && worker_has_work(v)))
+            return true;
+    }
+    return false;
+}
+
+static void fall_asleep(Worker *w) {
+    pthread_mutex_lock(&idle_lock);
+    atomic_store_explicit(&w->state, WORKER_IDLE, memory_order_relaxed);
+    if (!w->spare) atomic_fetch_add_explicit(&workers.idle, 1, memory_order_seq_cst);
+    pthread_mutex_unlock(&idle_lock);
+    /* seq_cst against hand_in and scheduler_close: what they did before they looked at `idle` is seen here */
+    if ((!w->spare && anything_to_take()) || atomic_load_explicit(&workers.stopping, memory_order_seq_cst)) {
+        pthread_mutex_lock(&idle_lock);
+        bool mine = rouse(w);
+        pthread_mutex_unlock(&idle_lock);
+        if (mine) return; /* else a waker's post is on its way */
+    }
+    wait_for(&w->wake);
+    watchdog_rouse();
+}
+
+/* Spins a little, then sleeps. NULL: look everywhere again. */
+static Task *idle(Worker *w) {
+    uint64_t end = 0;
+    for (int i = 1;; i++) {
+        Task *task = take_handed_in(w);
+        if (task != NULL || (task = steal(w)) != NULL) return task;
+        if (atomic_load_explicit(&workers.stopping, memory_order_relaxed)) return NULL;
+        if (i % 16 == 0) {
+            uint64_t now = clock_now();
+            if (end == 0) end = now + SPIN_NS;
+            else if (now >= end) break;
+        }
+        for (int pause = 0; pause < 20; pause++) relax();
+    }
+    fall_asleep(w);
+    return NULL;
+}
+
+/* Nobody is stuck any more: a spare gives its tasks to all and sleeps. */
+static void retire(Worker *w) {
+    Task *task;
+    while ((task = ring_take(&w->ready)) != NULL || (task = ring_take(&w->late)) != NULL ||
+           (task = pop_newborn(w)) != NULL)
+        hand_in(task);
+    fall_asleep(w);
+}
+
+/* ---- the thread ---- */
+
+static void turn(Worker *w, Task *task) {
+    uint32_t slice = atomic_load_explicit(&w->slice, memory_order_relaxed);
+    atomic_store_explicit(&w->slice, slice + 1, memory_order_relaxed);
+    atomic_store_explicit(&w->in_slice, 1, memory_order_relaxed);
+    if (atomic_load_explicit(&w->expired, memory_order_relaxed))
+        atomic_store_explicit(&w->expired, false, memory_order_relaxed);
+    TaskTurn how = workers.calls.run(task);
+    atomic_store_explicit(&w->in_slice, 0, memory_order_relaxed);
+    if (how == TASK_AGAIN) scheduler_ready(task);
+    else if (how == TASK_LATE && ring_push(&w->late, task) < 0) hand_in(task);
+}
+
+static void *work(void *argument) {
+    Worker *w = argument;
+    char name[16];
+    snprintf(name, sizeof name, "throng-%s%d", w->spare ? "s" : "w", w->number % 1000);
+    pthread_setname_np(pthread_self(), name);
+    self = w;
+    watchdog_rouse();
+    while (!atomic_load_explicit(&workers.stopping, memory_order_relaxed)) {
+        if (w->spare && atomic_load_explicit(&workers.stuck, memory_order_relaxed) == 0) {
+            retire(w);
+            continue;
+        }
+        Task *task = next_task(w);
+        if (task == NULL) task = idle(w);
+        if (task != NULL) turn(w, task);
+    }
+    self = NULL;
+    workers.calls.thread_end();
+    return NULL;
+}
+
+int worker_start(Worker *w) {
+    if (atomic_load_explicit(&w->state, memory_order_relaxed) == WORKER_OFF) {
+        /* release: thieves look at the queues once they see it on */
+        atomic_store_explicit(&w->state, WORKER_RUNNING, memory_order_release);
+        int err = pthread_create(&w->thread, NULL, work, w);
+        if (err != 0) atomic_store_explicit(&w->state, WORKER_OFF, memory_order_relaxed);
+        return uv_translate_sys_error(err);
+    }
+    pthread_mutex_lock(&idle_lock);
+    bool slept = rouse(w);
+    pthread_mutex_unlock(&idle_lock);
+    if (slept) sem_post(&w->wake);
+    return slept ? 0 : UV_EALREADY;
+}
+
+static void free_workers(void) {
+    for (int i = 0; workers.all != NULL && i < workers.count + workers.spares; i++) {
+        Worker *w = &workers.all[i];
+        ring_close(&w->ready);
+        ring_close(&w->late);
+        free(w->newborn.tasks);
+        pthread_mutex_destroy(&w->newborn.lock);
+        sem_destroy(&w->wake);
+    }
+    free(workers.all);
+    sem_destroy(&workers.watchdog_wake);
+    workers = (Workers){0};
+}
+
+int scheduler_open(int count, int spares, uint64_t seed, SchedulerCalls calls) {
+    int err = UV_ENOMEM;
+    size_t size = (size_t)(count + spares) * sizeof(Worker);
+    workers = (Workers){.all = aligned_alloc(_Alignof(Worker), size), .seed = seed, .calls = calls};
+    sem_init(&workers.watchdog_wake, 0, 0);
+    if (workers.all == NULL) goto fail;
+    memset(workers.all, 0, size);
+    for (int i = 0; i < count + spares; i++) {
+        Worker *w = &workers.all[i];
+        w->number = i;
+        w->spare = i >= count;
+        w->random = hash_mix(seed + (uint64_t)i + 1);
+        pthread_mutex_init(&w->newborn.lock, NULL);
+        sem_init(&w->wake, 0, 0);
+        *(i < count ? &workers.count : &workers.spares) += 1;
+        if ((err = ring_open(&w->ready)) < 0 || (err = ring_open(&w->late)) < 0) goto fail;
+    }
+    if ((err = interrupt_open(calls.interrupt)) < 0) goto fail;
+    if ((err = watchdog_open()) < 0) goto fail;
+    for (int i = 0; i < count; i++)
+        if ((err = worker_start(&workers.all[i])) < 0) {
+            scheduler_close();
+            return err;
+        }
+    return 0;
+fail:
+    free_workers();
+    return err;
+}
+
+int scheduler_close(void) {
+    struct timespec deadline;
+    bool stuck = false;
+    atomic_store_explicit(&workers.stopping, true, memory_order_seq_cst); /* against fall_asleep */
+    watchdog_close();
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += JOIN_SECONDS;
+    for (int i = 0; i < workers.count + workers.spares; i++) {
+        Worker *w = &workers.all[i];
+        if (atomic_load_explicit(&w->state, memory_order_relaxed) == WORKER_OFF) continue;
+        int err;
+        do { /* a slice in an endless loop wants to be told, and may have to be told again */
+            worker_start(w);
+            interrupt_send(w->thread);
+            struct timespec soon;
+            clock_gettime(CLOCK_REALTIME, &soon);
+            soon.tv_nsec += 10 * (long)CLOCK_NS_PER_MS;
+            if (soon.tv_nsec >= (long)CLOCK_NS_PER_S) soon.tv_sec++, soon.tv_nsec -= (long)CLOCK_NS_PER_S;
+            err = pthread_timedjoin_np(w->thread, NULL, &soon);
+            clock_gettime(CLOCK_REALTIME, &soon);
+            if (err != 0 && soon.tv_sec > deadline.tv_sec) break;
+        } while (err != 0);
+        stuck = stuck || err != 0;
+    }
+    if (stuck) return UV_ETIMEDOUT;
+    free_workers();
+    return 0;
+}
+
+/* ---- for running tasks ---- */
+
+bool scheduler_expired(void) {
+    if (self == NULL) return false;
+    if (workers.seed != 0 && draw(self) % 16 == 0) return true;
+    return atomic_load_explicit(&self->expired, memory_order_relaxed);
+}
+
+void scheduler_expire(void) {
+    if (self != NULL) atomic_store_explicit(&self->expired, true, memory_order_relaxed);
+}
+
+bool scheduler_others_wait(void) { return self != NULL && worker_has_work(self); }
+
+int scheduler_whim(int n) { return workers.seed == 0 || self == NULL ? -1 : (int)(draw(self) % (unsigned)n); }
+
+int scheduler_worker(void) { return self != NULL ? self->number : -1; }
+
+int scheduler_workers(void) { return workers.count; }

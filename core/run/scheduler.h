@@ -1,0 +1,51 @@
+/* scheduler.h - worker threads that run Tasks. It knows no actors.
+ *
+ * 1. Every worker has queues of its own: `ready` (first in, first out), `late` (tasks that used up a slice; behind the ready ones, but
+ *    given a turn every few milliseconds), `newborn` (the newest first, so a tree of spawns stays shallow).
+ * 2. What a task makes ready goes to the worker it runs on: talkers stay together. Other threads hand in through one shared list.
+ * 3. Nobody is woken on the way of a message. A watchdog looks every millisecond: a worker whose queues have not run dry since
+ *    the last look has work worth sharing; then an idle worker is woken, and thieves may take half.
+ * 4. The watchdog ends slices: one that lasts over a millisecond while others wait (or ten while nobody does) is
+ *    interrupted by a signal to its thread. A worker that cannot be interrupted (stuck in C) is replaced by a spare until it comes back.
+ * 5. Workers with nothing to do spin shortly, then sleep; when all sleep, the watchdog does too.
+ *
+ * Threads: scheduler_ready from any; scheduler_born from a worker; the rest as it says. */
+#ifndef RUN_SCHEDULER_H
+#define RUN_SCHEDULER_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct Task Task;
+struct Task {
+    Task *next; /* the scheduler's, while the task is queued */
+};
+
+typedef enum {
+    TASK_ASLEEP, /* it has put itself to sleep: the scheduler does not touch it again */
+    TASK_AGAIN,  /* queue it again, behind the others */
+    TASK_LATE    /* it used up a slice: behind those who did not */
+} TaskTurn;
+
+typedef struct SchedulerCalls {
+    TaskTurn (*run)(Task *task); /* one slice, on a worker */
+    void (*interrupt)(void);     /* in a signal handler on the worker's thread: end the slice soon */
+    void (*thread_end)(void);    /* last thing on each worker's thread */
+} SchedulerCalls;
+
+int  scheduler_open(int workers, int spares, uint64_t seed, SchedulerCalls calls); /* 0 or a negative libuv error */
+/* Workers end after their current slice; tasks that are queued are forgotten. UV_ETIMEDOUT: one is stuck in C, its thread
+ * still runs, and the process had better end at once. */
+int  scheduler_close(void);
+
+void scheduler_ready(Task *task);
+void scheduler_born(Task *task);
+
+/* For a running task, on its worker: */
+bool scheduler_expired(void); /* the slice is used up */
+void scheduler_expire(void);  /* ... from now on */
+bool scheduler_others_wait(void);
+int  scheduler_whim(int n);   /* with a seed: a random number below n; else -1 */
+int  scheduler_worker(void);  /* number of the worker one runs on, -1 elsewhere */
+int  scheduler_workers(void); /* how many there are (spares not counted); any thread */
+#endif
