@@ -158,6 +158,7 @@ static void bear(Actor *a) {
 /* ---- the end ---- */
 
 void actor_end(Actor *a, Message *reason) {
+    a->patient = false; /* MESSAGE_STOP says so after this call */
     if (a->ending != NULL) { /* the first reason stands */
         message_free(reason);
         return;

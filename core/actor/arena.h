@@ -7,8 +7,8 @@
 #define ACTOR_ARENA_H
 #include <stddef.h>
 
-#define ARENA_CLASSES 20
-#define ARENA_SMALL 512 /* bytes; larger blocks are the pool's */
+#define ARENA_CLASSES 36
+#define ARENA_SMALL 2048 /* bytes; larger blocks are the pool's */
 
 typedef struct ArenaChunk ArenaChunk;
 typedef struct ArenaLarge ArenaLarge;

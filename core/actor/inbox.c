@@ -7,6 +7,7 @@
 #include "actor/report.h"
 #include "ground/config.h"
 #include "ground/log.h"
+#include "ground/metrics.h"
 #include "mail/codec.h"
 #include "mail/post.h"
 
@@ -93,10 +94,12 @@ void inbox_system(Actor *a) {
             if (exit_came(a, msg)) queue_push(&notices, msg);
             break;
         case MESSAGE_KILL: killed(a, msg); break;
-        case MESSAGE_STOP:
-            if (a->ending == NULL) a->patient = true;
+        case MESSAGE_STOP: {
+            bool patient = a->ending == NULL || a->patient;
             actor_end(a, msg);
+            a->patient = patient;
             break;
+        }
         case MESSAGE_MONITOR:
         case MESSAGE_DEMONITOR:
         case MESSAGE_LINK:
@@ -153,6 +156,7 @@ Message *inbox_next(Actor *a) {
             continue;
         }
         a->handled++;
+        metrics_add(METRIC_messages, 1);
         return msg;
     }
 }

@@ -26,7 +26,7 @@ typedef enum {
 /* What a VM may use beyond the safe libraries. */
 enum { GRANT_IO = 1, GRANT_OS = 2, GRANT_DEBUG = 4, GRANT_PACKAGE = 8, GRANT_ALL = 15 };
 
-#define VM_LAZY_TABLES 8
+#define VM_LAZY_TABLES 9
 
 struct Actor;
 

@@ -21,17 +21,14 @@ static int pid_to_string(lua_State *L) {
     return 1;
 }
 
-/* Pids and refs are light userdata, which have one metatable a VM. */
+/* Pids and refs are light userdata, which have one metatable a VM. Its methods come as they are used. */
 static void open_pids(lua_State *L) {
     lua_pushlightuserdata(L, NULL);
-    lua_createtable(L, 0, 6);
-    luaL_setfuncs(L, api_pid, 0);
+    sandbox_push_pids(L);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, pid_to_string);
     lua_setfield(L, -2, "__tostring");
-    lua_pushliteral(L, "pid");
-    lua_setfield(L, -2, "__name");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, -2);

@@ -35,7 +35,10 @@ Message *api_letter(lua_State *L, MessageKind kind, int name, int first) {
 
 int api_sent(lua_State *L, int err, Message *msg) {
     lua_pushboolean(L, err == 0);
-    if (err == 0) return 1;
+    if (err == 0) {
+        metrics_add(METRIC_sent, 1);
+        return 1;
+    }
     lua_pushstring(L, err == UV_ENOBUFS ? "full" : err == UV_EHOSTUNREACH ? "unreachable" : "dead");
     post_refuse(msg, err);
     return 2;
@@ -47,12 +50,7 @@ static int do_send(lua_State *L) {
     Message *msg = api_letter(L, MESSAGE_SEND, 2, 3);
     msg->to = to;
     msg->from = a->pid;
-    int err = post_send(msg);
-    if (err == 0) {
-        lua_pushboolean(L, 1);
-        return 1;
-    }
-    return api_sent(L, err, msg);
+    return api_sent(L, post_send(msg), msg);
 }
 
 static int send_all(lua_State *L) {
@@ -81,6 +79,7 @@ static int send_all(lua_State *L) {
         if (err == 0) took++;
         else post_refuse(msg, err);
     }
+    metrics_add(METRIC_sent, (uint64_t)took);
     if (count == 0) message_free(letter);
     lua_pushinteger(L, took);
     return 1;

@@ -27,9 +27,10 @@ typedef struct Lib {
 } Lib;
 
 /* Order is the number kept in Vm.lazy. Written by sandbox_open, read-only then. */
-enum { LIB_GLOBALS, LIB_THRONG, LIB_STRING, LIB_TABLE, LIB_MATH, LIB_UTF8, LIB_COROUTINE, LIB_OS, LIBS };
+enum { LIB_GLOBALS, LIB_THRONG, LIB_STRING, LIB_TABLE, LIB_MATH, LIB_UTF8, LIB_COROUTINE, LIB_OS, LIB_PID, LIBS };
 static Lib libs[LIBS] = {{.name = "_G"},   {.name = "throng"}, {.name = "string"},    {.name = "table"},
-                         {.name = "math"}, {.name = "utf8"},   {.name = "coroutine"}, {.name = "os"}};
+                         {.name = "math"}, {.name = "utf8"},   {.name = "coroutine"}, {.name = "os"},
+                         {.name = "pid"}};
 _Static_assert(LIBS == VM_LAZY_TABLES, "a place in the VM for each lazy table");
 
 static const char lazy_key; /* registry: the metatable of lazily filled tables */
@@ -363,6 +364,8 @@ void sandbox_open_vm(lua_State *L) {
     lua_pop(L, 1);
 }
 
+void sandbox_push_pids(lua_State *L) { push_table(L, LIB_PID); }
+
 int api_throng(lua_State *L) {
     push_table(L, LIB_THRONG);
     return 1;
@@ -404,6 +407,7 @@ static void learn_all(lua_State *L) {
     add(&libs[LIB_MATH], "random", ITEM_SPECIAL)->function = math_random;
     add(&libs[LIB_MATH], "randomseed", ITEM_SPECIAL)->function = math_randomseed;
     add_regs(&libs[LIB_COROUTINE], api_coroutine);
+    add_regs(&libs[LIB_PID], api_pid);
     add_table("coroutine", LIB_COROUTINE, 0);
     add(g, "os", ITEM_SPECIAL)->function = open_os;
     add(g, "debug", ITEM_SPECIAL)->function = open_debug;

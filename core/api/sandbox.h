@@ -12,4 +12,7 @@ int  sandbox_open(void);            /* once a process: learns the standard funct
 void sandbox_open_vm(lua_State *L); /* may raise */
 /* Pushes the library of that name if there is one for this VM. */
 bool sandbox_push_library(lua_State *L, const char *name);
+
+/* Pushes a new table that gets the methods of pids as they are used: their metatable. */
+void sandbox_push_pids(lua_State *L);
 #endif

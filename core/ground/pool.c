@@ -10,8 +10,8 @@
  *    Each belongs to one class and counts the blocks that are out. Blocks are cut from it as they are needed,
  *    so pages nobody asked for stay untouched; when the last block is home the slab leaves the class.
  *
- * A class's first slab is kept off huge pages: a class that is hardly used shall not make 2 MB resident.
- * From the second on they are asked for; a page's first touch then costs a quarter.
+ * Slabs stay off huge pages: measured with 100,000 spawns on a guest whose host backs memory as it is touched, huge ones gave
+ * 20,000 to 166,000 a second depending on what ran before, small ones 76,000 to 89,000; messages among them ran alike.
  * Lock order: a class's lock, then the spares'. */
 #include "ground/pool.h"
 #include <assert.h>
@@ -187,8 +187,7 @@ static Slab *slab_open(Store *store, unsigned c) {
     if (slab == NULL) {
         slab = slab_map();
         if (slab == NULL) return NULL;
-        /* Advice only: a kernel without huge pages says no and nothing is lost. */
-        madvise(slab, SLAB_BYTES, store->slabs > 0 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+        madvise(slab, SLAB_BYTES, MADV_NOHUGEPAGE); /* advice only: a kernel without huge pages says no */
     }
     *slab = (Slab){.uncut = POOL_ALIGN, .class = c};
     store->slabs++;

@@ -262,6 +262,7 @@ static void turn(Worker *w, Task *task) {
     atomic_store_explicit(&w->in_slice, 1, memory_order_relaxed);
     if (atomic_load_explicit(&w->expired, memory_order_relaxed))
         atomic_store_explicit(&w->expired, false, memory_order_relaxed);
+    metrics_add(METRIC_slices, 1);
     TaskTurn how = workers.calls.run(task);
     atomic_store_explicit(&w->in_slice, 0, memory_order_relaxed);
     if (how == TASK_AGAIN) scheduler_ready(task);
@@ -361,6 +362,7 @@ int scheduler_close(void) {
         int err;
         do { /* a slice in an endless loop wants to be told, and may have to be told again */
             worker_start(w);
+            atomic_store_explicit(&w->expired, true, memory_order_relaxed);
             interrupt_send(w->thread);
             struct timespec soon;
             clock_gettime(CLOCK_REALTIME, &soon);

@@ -50,7 +50,6 @@ static int door_fill(lua_State *L) {
     return 0;
 }
 
-/* all_of(bytes, size, value) */
 static bool all_of(const unsigned char *p, size_t size, unsigned char value) {
     for (size_t i = 0; i < size; i++) {
         if (p[i] != value) return false;
@@ -107,10 +106,17 @@ static uint64_t random_next(uint64_t *state) { /* xorshift64* */
     return x * 0x2545f4914f6cdd1dull >> 16;
 }
 
+/* Of large parcels the ends: who is given two owners is seen there, and the threads meet more often. */
+static size_t edge(size_t size) {
+    return size < 400 ? size : 200;
+}
+
 static void parcel_end(Exchange *exchange, Parcel *parcel) {
     if (parcel == NULL) return;
-    if (!all_of(parcel->bytes, parcel->size - sizeof *parcel, parcel->mark)) exchange->broken++;
-    pool_free(parcel, parcel->size);
+    size_t size = parcel->size - sizeof *parcel, part = edge(size);
+    bool whole = all_of(parcel->bytes, part, parcel->mark) && all_of(parcel->bytes + size - part, part, parcel->mark);
+    if (!whole) exchange->broken++;
+    pool_free(parcel, sizeof *parcel + size);
 }
 
 static void *trade(void *argument) {
@@ -118,16 +124,17 @@ static void *trade(void *argument) {
     Exchange *exchange = trader->exchange;
     for (int i = 0; i < exchange->rounds; i++) {
         uint64_t dice = random_next(&trader->seed);
-        size_t most = (dice & 63) == 0 ? 70000 : (dice & 7) == 0 ? 4000 : 200;
-        size_t size = sizeof(Parcel) + (dice >> 8) % most;
-        Parcel *parcel = pool_alloc(size);
+        size_t most = (dice & 3) == 0 ? 70000 : (dice & 7) == 1 ? 4000 : 200;
+        size_t size = (dice >> 8) % most, part = edge(size);
+        Parcel *parcel = pool_alloc(sizeof *parcel + size);
         if (parcel == NULL) {
             exchange->missing++;
             continue;
         }
-        parcel->size = size;
+        parcel->size = sizeof *parcel + size;
         parcel->mark = (unsigned char)(dice >> 32);
-        memset(parcel->bytes, parcel->mark, size - sizeof *parcel);
+        memset(parcel->bytes, parcel->mark, part);
+        memset(parcel->bytes + size - part, parcel->mark, part);
         /* acquire and release: what was written into a parcel goes with it */
         parcel_end(exchange, atomic_exchange_explicit(&exchange->slots[(dice >> 40) % SLOTS], parcel,
                                                       memory_order_acq_rel));
@@ -159,12 +166,38 @@ static int door_exchange(lua_State *L) {
     return 2;
 }
 
+/* elsewhere(count, size): another thread takes so many blocks, all at once; returns what the pool held then */
+typedef struct Order {
+    size_t count, size, held;
+} Order;
+
+static void *take_order(void *argument) {
+    Order *order = argument;
+    void **blocks = calloc(order->count, sizeof *blocks);
+    if (blocks == NULL) return NULL;
+    for (size_t i = 0; i < order->count; i++) blocks[i] = pool_alloc(order->size);
+    order->held = pool_held_bytes();
+    for (size_t i = 0; i < order->count; i++) pool_free(blocks[i], order->size);
+    free(blocks);
+    pool_thread_end();
+    return NULL;
+}
+
+static int door_elsewhere(lua_State *L) {
+    Order order = {(size_t)luaL_checkinteger(L, 1), (size_t)luaL_checkinteger(L, 2), 0};
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, take_order, &order) != 0) return luaL_error(L, "no thread");
+    pthread_join(thread, NULL);
+    lua_pushinteger(L, (lua_Integer)order.held);
+    return 1;
+}
+
 int luaopen_door_pool(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"alloc", door_alloc},       {"free", door_free},         {"round", door_round},
         {"held", door_held},         {"address", door_address},   {"fill", door_fill},
         {"filled", door_filled},     {"resident", door_resident}, {"exchange", door_exchange},
-        {"thread_end", door_thread_end}, {NULL, NULL},
+        {"elsewhere", door_elsewhere}, {"thread_end", door_thread_end}, {NULL, NULL},
     };
     luaL_newlib(L, functions);
     lua_pushinteger(L, POOL_LARGEST);

@@ -3,7 +3,7 @@
  * handle does).
  *
  *     process.start(argv, {cwd=, env={NAME=text|false}, input=text, open_input=boolean}) -> child | nil, why
- *     child:step(ms)       out, err, running: what has been written, waiting up to ms (20 at most) for something to happen
+ *     child:step(ms)       out, err, running: what has been written; waits for it up to ms, at most 20
  *     child:status()       after step said not running: code | nil, signal | nil, cpu seconds, peak bytes
  *     child:signal(n)  child:pid()  child:write(text)  child:end_input()
  *     process.now() process.getcwd() process.mkdtemp() process.mkdir(path) process.remove_all(path)
