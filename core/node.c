@@ -227,8 +227,8 @@ int node_run(const NodeOptions *o) {
         _exit(code);
     }
 no_scheduler:
+    discard_all(); /* while the loop still knows their timers; what it posts from now on finds nobody */
     loop_close();
-    discard_all();
     behaviour_close();
     source_close();
 no_loop:

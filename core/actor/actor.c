@@ -129,6 +129,7 @@ fail:
     }
     drop_names(a);
     a->start = NULL; /* the caller's */
+    actor_end(a, NULL);
     inbox_refuse_all(a);
     registry_remove(a->slot);
     actor_free(a);
@@ -181,13 +182,13 @@ bool actor_must_die(Actor *a) {
 }
 
 /* It has a reason to end and nothing computes any more that should be let finish: close its fibers and, unless it was
- * killed, run `terminate`. */
+ * killed or its init never ended, run `terminate`. */
 static void begin_ending(Actor *a) {
     bool was_live = a->stage == ACTOR_LIVE;
     a->stage = ACTOR_ENDING;
     fiber_fail_askers(a);
     if (a->vm.L == NULL || !was_live) return;
-    if (a->killed || a->vm.doomed) return;
+    if (a->killed || a->vm.doomed || !a->began) return;
     fiber_reset_all(a);
     if (!handle_push_terminate(a->main.L, &a->main.args)) return;
     fiber_runnable(a, &a->main);

@@ -60,6 +60,7 @@ typedef struct Actor {
     uint32_t handled;  /* messages begun in this slice */
     uint8_t stage;     /* ActorStage */
     bool traps_exits;
+    bool began;        /* init has ended: terminate may be called */
     bool killed;       /* by throng.kill: no terminate */
     bool patient;      /* by throng.stop: what computes may finish first */
     bool saw_timer;    /* the last message was a timer's: a user message goes first now */

@@ -135,6 +135,7 @@ static void reply(lua_State *L, Actor *a, const Message *msg) {
 
 static void finish(lua_State *L, Actor *a, Fiber *f) {
     Message *msg = f->msg;
+    if (msg->kind == MESSAGE_START) a->began = true;
     if (is_asked(msg)) reply(L, a, msg);
     f->msg = NULL;
     message_free(msg);

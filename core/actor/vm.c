@@ -86,9 +86,10 @@ int vm_resume(lua_State *L, lua_State *from, int nargs, int *nresults) {
     Vm *vm = vm_of(L);
     vm->yielding = YIELD_USER;
     if (vm->deadline != 0 || vm->doomed) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+    lua_State *outer = running; /* `from`, or another VM that tries out a body */
     running = L;
     int status = lua_resume(L, from, nargs, nresults);
-    running = from;
+    running = outer;
     return status;
 }
 

@@ -24,21 +24,18 @@ static uint64_t make(lua_State *L, const char *what, const ActorOptions *options
     uint64_t pid;
     Actor *a = api_actor(L, what);
     luaL_checktype(L, module, LUA_TSTRING);
-    char *text = lua_newuserdatauv(L, ERROR_TEXT, 0); /* large, and freed whatever raises */
-    int err = behaviour_find(lua_tostring(L, module), &b, text, ERROR_TEXT);
+    static _Thread_local char text[ERROR_TEXT]; /* large, and needed no longer than this call */
+    int err = behaviour_find(lua_tostring(L, module), &b, text, sizeof text);
     if (err < 0) errors_raise(L, "spawn", "%s: %s", what, text);
     Message *start = message_new(MESSAGE_START, 0);
     if (start == NULL) luaL_error(L, "out of memory");
-    err = codec_encode(L, first, lua_gettop(L) - 1, &start, &why);
+    err = codec_encode(L, first, lua_gettop(L), &start, &why);
     if (err == 0) err = actor_spawn(b, options, a, start, &pid, ref);
     else if (err != UV_ENOMEM) {
         message_free(start);
         luaL_error(L, "%s '%s': %s", what, b->source->name, why.text);
     }
-    if (err == 0) {
-        lua_pop(L, 1);
-        return pid;
-    }
+    if (err == 0) return pid;
     message_free(start);
     if (err == UV_EAGAIN)
         errors_raise(L, "limit", "%s: %I actors are alive, the limit (actors.limit) is reached", what,
@@ -160,7 +157,9 @@ static int spawn_with(lua_State *L) {
     options.grants = allow(L, a);
     options.mailbox_limit = mailbox_limit(L);
     if (option(L, "wait", LUA_TNUMBER)) {
-        wait = api_check_ms(L, -1, 0);
+        lua_Number ms = lua_tonumber(L, -1);
+        if (!(ms >= 0 && ms <= 1e12)) return luaL_error(L, "spawn_with: option 'wait' must be milliseconds, 0 or more");
+        wait = (uint64_t)(ms * (lua_Number)CLOCK_NS_PER_MS);
         lua_pop(L, 1);
         fiber_check_waits(L, "spawn_with{wait}");
         options.wait_ref = actor_ref(a, REF_REQUEST);

@@ -10,8 +10,9 @@
  *    Each belongs to one class and counts the blocks that are out. Blocks are cut from it as they are needed,
  *    so pages nobody asked for stay untouched; when the last block is home the slab leaves the class.
  *
- * Slabs stay off huge pages: measured with 100,000 spawns on a guest whose host backs memory as it is touched, huge ones gave
- * 20,000 to 166,000 a second depending on what ran before, small ones 76,000 to 89,000; messages among them ran alike.
+ * Slabs stay off huge pages: measured with 100,000 spawns on a guest whose host backs memory as it is touched, huge
+ * ones gave 20,000 to 166,000 a second depending on what ran before, small ones 76,000 to 89,000; messages among
+ * them ran alike.
  * Lock order: a class's lock, then the spares'. */
 #include "ground/pool.h"
 #include <assert.h>
@@ -113,7 +114,6 @@ typedef struct Store {
     Block *depot;
     unsigned depot_count; /* magazines */
     Slab *open;           /* slabs with something to give */
-    size_t slabs;         /* all of this class */
 } Store;
 
 static _Thread_local Cache caches[CLASSES] __attribute__((tls_model("initial-exec")));
@@ -190,7 +190,6 @@ static Slab *slab_open(Store *store, unsigned c) {
         madvise(slab, SLAB_BYTES, MADV_NOHUGEPAGE); /* advice only: a kernel without huge pages says no */
     }
     *slab = (Slab){.uncut = POOL_ALIGN, .class = c};
-    store->slabs++;
     open_push(store, slab);
     return slab;
 }
@@ -225,7 +224,6 @@ static void chain_home(Store *store, unsigned c, Block *chain, Slab **whole) {
         slab->free = block;
         if (--slab->out == 0) {
             open_remove(store, slab);
-            store->slabs--;
             slab->next = *whole;
             *whole = slab;
         }

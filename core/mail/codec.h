@@ -1,8 +1,9 @@
 /* codec.h - Lua values <-> bytes, straight from and to the Lua stack.
  *
  * What travels: nil, booleans, integers, floats (exact, NaN too), strings, tables that are trees, pids and
- * refs (light userdata, see pid.h; the null one too), and error objects (tables whose metatable lies in the registry under
- * &codec_error_key: they arrive with the receiver's). A table's metatable does not travel else.
+ * refs (light userdata, see pid.h; the null one too), and error objects (tables whose metatable lies in the
+ * registry under &codec_error_key: they arrive with the receiver's). A table's metatable does not travel else.
+ * A table's keys are booleans, numbers, strings, pids and refs.
  * The format is little-endian, self-delimiting, and bounded in depth. Encoding never raises and never
  * runs Lua code; decoding allocates in the VM and so may raise a memory error: whoever calls it
  * owns the message elsewhere. Bytes may come from outside: every length is checked before use. */
@@ -25,8 +26,8 @@ typedef struct CodecError {
  * UV_ENOMEM; UV_E2BIG (over MESSAGE_SIZE_MAX or MESSAGE_ARGS_MAX). On error *msg is as it was, still the caller's. */
 int codec_encode(lua_State *L, int first, int last, Message **msg, CodecError *err);
 
-/* Pushes all values of the payload, the name of MESSAGE_NAMED first, and returns how many; UV_EINVAL if the bytes are not
- * a payload (then nothing is pushed). Raises a Lua error when the VM is out of memory. */
+/* Pushes all values of the payload, the name of MESSAGE_NAMED first, and returns how many; UV_EINVAL if the bytes
+ * are not a payload (then nothing is pushed). Raises a Lua error when the VM is out of memory. */
 int codec_decode(lua_State *L, const Message *msg);
 
 /* True if the whole payload is well formed (what decode would accept). For bytes from outside; no VM needed. */
@@ -51,8 +52,8 @@ int codec_close_table(Message **msg, size_t mark, unsigned pairs);
  * reason). NULL if the first value is no string. Borrowed from msg. */
 const char *codec_first_string(const Message *msg, size_t *len);
 
-/* Writes value number `index` (0 = first, the name not counted) of the payload as readable text, Lua-like, cut at `cap` - 1 bytes
- * and at `depth` levels of tables; for logs. Returns the length written. For an error object: its message. */
+/* Writes value number `index` (0 = first, the name not counted) of the payload as readable text, Lua-like, cut at
+ * `cap` - 1 bytes and at `depth` levels of tables; for logs. Returns the length written. For an error object: its message. */
 size_t codec_show(const Message *msg, int index, int depth, char *out, size_t cap);
 
 /* In an error object or table that is the first value: the string field `key`. NULL if there is none. Borrowed. */

@@ -391,10 +391,6 @@ void scheduler_expire(void) {
     if (self != NULL) atomic_store_explicit(&self->expired, true, memory_order_relaxed);
 }
 
-bool scheduler_others_wait(void) { return self != NULL && worker_has_work(self); }
-
 int scheduler_whim(int n) { return workers.seed == 0 || self == NULL ? -1 : (int)(draw(self) % (unsigned)n); }
-
-int scheduler_worker(void) { return self != NULL ? self->number : -1; }
 
 int scheduler_workers(void) { return workers.count; }

@@ -44,8 +44,6 @@ void scheduler_born(Task *task);
 /* For a running task, on its worker: */
 bool scheduler_expired(void); /* the slice is used up */
 void scheduler_expire(void);  /* ... from now on */
-bool scheduler_others_wait(void);
 int  scheduler_whim(int n);   /* with a seed: a random number below n; else -1 */
-int  scheduler_worker(void);  /* number of the worker one runs on, -1 elsewhere */
 int  scheduler_workers(void); /* how many there are (spares not counted); any thread */
 #endif

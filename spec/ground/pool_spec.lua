@@ -119,7 +119,7 @@ describe("pool", function()
     assert(pool.held() <= before + 4 * SLAB, ("%d MB more, seed %d"):format((pool.held() - before) // MB, seed))
   end)
 
-  it("leaves pages alone that nobody asked for, while a class has one slab", function()
+  it("leaves pages alone that nobody asked for", function()
     local others, held = {}, pool.held()
     repeat others[#others + 1] = assert(pool.alloc(65536)) until pool.held() > held -- the spares are in use
     local one = assert(pool.alloc(49152))

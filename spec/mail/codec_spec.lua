@@ -235,7 +235,8 @@ describe("codec", function()
           t[count + 1] = t[twice]
           assert.equal(("argument 1[%d]: a table met twice can't be sent"):format(count + 1), (refusal(t)))
           t[count + 1] = {t}
-          assert.equal(("argument 1[%d][1]: a table that contains itself can't be sent"):format(count + 1), (refusal(t)))
+          assert.equal(("argument 1[%d][1]: a table that contains itself can't be sent"):format(count + 1),
+                       (refusal(t)))
         end
       end
     end)
