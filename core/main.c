@@ -95,7 +95,7 @@ static int run(int argc, char **argv) {
             if (log_level_parse(value, &o.log_level) < 0)
                 return wrong("--log '%s': one of debug, info, warn, error, off", value);
         } else if ((value = value_of("--set", argc, argv, &i, &missing)) != NULL) {
-            if (config_set(&config, value, err, sizeof err) < 0) return wrong("--set %s", err);
+            if (config_set(&config, value, err, sizeof err) < 0) return wrong("--set: %s", err);
         } else if (missing) {
             return wrong("option '%s' wants a value", option);
         } else {

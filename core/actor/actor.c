@@ -184,14 +184,16 @@ bool actor_must_die(Actor *a) {
 /* It has a reason to end and nothing computes any more that should be let finish: close its fibers and, unless it was
  * killed or its init never ended, run `terminate`. */
 static void begin_ending(Actor *a) {
-    bool was_live = a->stage == ACTOR_LIVE;
     a->stage = ACTOR_ENDING;
     fiber_fail_askers(a);
-    if (a->vm.L == NULL || !was_live) return;
-    if (a->killed || a->vm.doomed || !a->began) return;
-    fiber_reset_all(a);
-    if (!handle_push_terminate(a->main.L, &a->main.args)) return;
-    fiber_runnable(a, &a->main);
+    if (!a->killed && !a->vm.doomed) {
+        fiber_reset_all(a);
+        if (a->began && handle_push_terminate(a->main.L, &a->main.args)) {
+            fiber_runnable(a, &a->main);
+            return;
+        }
+    }
+    a->main.state = FIBER_IDLE; /* nothing more to run: it can die */
 }
 
 static void die(Actor *a) {

@@ -37,7 +37,7 @@ size_t report_traceback(lua_State *L, char *out, size_t size) {
     size_t len = add(out, size, 0, "stack traceback:");
     while (lua_getstack(L, levels, &ar)) levels++;
     /* The outermost one is the platform's own call of the handler. */
-    if (levels > 1 && lua_getstack(L, levels - 1, &ar) && lua_getinfo(L, "S", &ar) && *ar.what == 'C') levels--;
+    if (levels > 0 && lua_getstack(L, levels - 1, &ar) && lua_getinfo(L, "S", &ar) && *ar.what == 'C') levels--;
     for (int i = 0; i < levels; i++) {
         if (levels > LEVELS_FIRST + LEVELS_LAST + 1 && i == LEVELS_FIRST) {
             int skip = levels - LEVELS_FIRST - LEVELS_LAST;
@@ -88,7 +88,10 @@ void report_text(lua_State *L, int status, char *out, size_t size) {
     char room[128];
     size_t len;
     const char *text = message_of(L, status, room, sizeof room, &len);
-    size_t at = add(out, size, 0, "%.*s\n", (int)(len < size ? len : size), text);
+    lua_Debug ar;
+    size_t at = add(out, size, 0, "%.*s", (int)(len < size ? len : size), text);
+    if (!lua_getstack(L, 1, &ar)) return; /* only the platform's own call: it says nothing */
+    at = add(out, size, at, "\n");
     if (at + 1 < size) report_traceback(L, out + at, size - at);
 }
 

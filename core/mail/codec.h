@@ -53,7 +53,8 @@ int codec_close_table(Message **msg, size_t mark, unsigned pairs);
 const char *codec_first_string(const Message *msg, size_t *len);
 
 /* Writes value number `index` (0 = first, the name not counted) of the payload as readable text, Lua-like, cut at
- * `cap` - 1 bytes and at `depth` levels of tables; for logs. Returns the length written. For an error object: its message. */
+ * `cap` - 1 bytes and at `depth` levels of tables; for logs. Of an error object: its message. Returns the length
+ * written. */
 size_t codec_show(const Message *msg, int index, int depth, char *out, size_t cap);
 
 /* In an error object or table that is the first value: the string field `key`. NULL if there is none. Borrowed. */
