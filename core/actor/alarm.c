@@ -91,11 +91,13 @@ Message *alarm_letter(Actor *a, Message *due) {
 
 void alarm_free_all(Actor *a) {
     MapPair pair;
-    while (map_pop(&a->timers, &pair)) {
+    uint32_t at = 0;
+    while (map_next(&a->timers, &at, &pair)) {
         ActorTimer *t = (ActorTimer *)(uintptr_t)pair.value;
         loop_timer_cancel(t->id);
         timer_free(t);
     }
+    map_clear(&a->timers);
     if (a->alarm != 0) loop_timer_cancel(a->alarm);
     a->alarm = 0;
 }

@@ -76,7 +76,13 @@ static void send_reason(Actor *a, MessageKind kind, uint64_t to, uint64_t ref, c
 
 void watch_farewell(Actor *a, const Message *reason) {
     MapPair pair;
-    while (map_pop(&a->watch.monitors, &pair)) tell(a, MESSAGE_DEMONITOR, pair.value, pair.key);
-    while (map_pop(&a->watch.watchers, &pair)) send_reason(a, MESSAGE_DOWN, pair.value, pair.key, reason);
-    while (map_pop(&a->watch.links, &pair)) send_reason(a, MESSAGE_EXIT, pair.key, 0, reason);
+    uint32_t at = 0;
+    while (map_next(&a->watch.monitors, &at, &pair)) tell(a, MESSAGE_DEMONITOR, pair.value, pair.key);
+    at = 0;
+    while (map_next(&a->watch.watchers, &at, &pair)) send_reason(a, MESSAGE_DOWN, pair.value, pair.key, reason);
+    at = 0;
+    while (map_next(&a->watch.links, &at, &pair)) send_reason(a, MESSAGE_EXIT, pair.key, 0, reason);
+    map_clear(&a->watch.monitors);
+    map_clear(&a->watch.watchers);
+    map_clear(&a->watch.links);
 }

@@ -241,16 +241,16 @@ static void install(lua_State *L, int table, const Item *item) {
 
 static bool granted(lua_State *L, const Item *item) { return item->unless == 0 || (vm_of(L)->grants & item->unless) != 0; }
 
+static int by_key(const void *a, const void *b) { return strcmp(((const Item *)a)->key, ((const Item *)b)->key); }
+
 static int lazy_index(lua_State *L) {
     Lib *lib = lib_of(L, 1);
     if (lib == NULL || lua_type(L, 2) != LUA_TSTRING) return 0;
-    const char *key = lua_tostring(L, 2);
-    for (size_t i = 0; i < lib->count; i++)
-        if (strcmp(lib->items[i].key, key) == 0 && granted(L, &lib->items[i])) {
-            install(L, 1, &lib->items[i]);
-            return 1;
-        }
-    return 0;
+    const Item wanted = {.key = lua_tostring(L, 2)};
+    const Item *item = bsearch(&wanted, lib->items, lib->count, sizeof *item, by_key);
+    if (item == NULL || !granted(L, item)) return 0;
+    install(L, 1, item);
+    return 1;
 }
 
 /* The table becomes an ordinary one, whole. */
@@ -436,5 +436,6 @@ int sandbox_open(void) {
     if (L == NULL) return UV_ENOMEM;
     learn_all(L);
     lua_close(L);
+    for (int i = 0; i < LIBS; i++) qsort(libs[i].items, libs[i].count, sizeof *libs[i].items, by_key);
     return 0;
 }

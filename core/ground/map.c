@@ -86,18 +86,6 @@ bool map_next(const Map *m, uint32_t *at, MapPair *out) {
     return false;
 }
 
-bool map_pop(Map *m, MapPair *out) {
-    uint32_t at = 0;
-    if (m->count == 0) return false;
-    /* From the end, so that emptying a big map does not walk the same empty front again and again; shrinking keeps
-     * the walk short. */
-    for (at = m->room; at-- > 0;)
-        if (m->pairs[at].key != 0) break;
-    *out = m->pairs[at];
-    remove_at(m, at);
-    return true;
-}
-
 void map_clear(Map *m) {
     free(m->pairs);
     *m = (Map){0};

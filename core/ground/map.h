@@ -19,9 +19,7 @@ typedef struct Map {
 int  map_put(Map *m, uint64_t key, uint64_t value); /* adds or replaces; 0 or UV_ENOMEM */
 bool map_get(const Map *m, uint64_t key, uint64_t *value);
 bool map_take(Map *m, uint64_t key, uint64_t *value); /* removes; `value` may be NULL */
-/* Walks: start with *at = 0; false at the end. No writes in between, but a map that is emptied by
- * map_pop needs no walk. */
+/* Walks: start with *at = 0; false at the end. No writes in between. */
 bool map_next(const Map *m, uint32_t *at, MapPair *out);
-bool map_pop(Map *m, MapPair *out); /* any one pair, removed; false when empty */
 void map_clear(Map *m);
 #endif

@@ -15,6 +15,10 @@
  * Order within a slot is the order of adding, since lists are appended to, moved down from the front, and a timer can
  * be added to a low bucket directly only after the higher one that covers it has moved down.
  *
+ * Moving down a bucket of a million timers takes a while, and so does firing them. Therefore every PORTION timers the
+ * lock changes hands, if somebody waits for it. What is added meanwhile for the stretch of time that is moving down
+ * queues behind the rest of it, so that the order stays.
+ *
  * A turn first gathers all buckets that are due in one list, by splicing, and then fires that list. So a turn ends,
  * also when each `fire` adds a timer that is due at once: that one waits for the next turn.
  *
@@ -34,15 +38,18 @@
 #define LEVELS 8
 #define HEADS (LEVELS * BUCKETS)
 #define DUE HEADS                  /* head of the list of what this turn still has to fire */
-#define FIRST_TIMER (HEADS + 1)
+#define LOWER (HEADS + 1)          /* head of the list of what is moving down just now */
+#define FIRST_TIMER (HEADS + 2)
+#define PORTION 256                /* timers: at about 50 ns each, others wait no longer than for a wake-up */
 
 #define CHUNK_BITS 10
 #define CHUNK_NODES (1u << CHUNK_BITS)
-#define INDEX_BITS 28 /* with 32 bits of generation an id has 60 bits: it fits the serial number of a ref */
+#define INDEX_BITS 28 /* of an id; the 32 above are the generation */
 #define INDEX_MASK ((1u << INDEX_BITS) - 1)
 #define NONE 0 /* index 0 is a head, and so ends the list of free nodes */
 
 _Static_assert(UINT64_MAX / SLOT_NS < 1ull << (LEVEL_BITS * LEVELS), "the levels cover all of time");
+_Static_assert(INDEX_BITS + 32 <= 60, "an id fits the serial number of a ref");
 _Static_assert(FIRST_TIMER < CHUNK_NODES, "the heads fit the first chunk");
 
 typedef struct Node {
@@ -54,17 +61,38 @@ typedef struct Node {
 } Node;
 
 struct Timers {
-    pthread_mutex_t lock;  /* holds all below */
-    TimersCalls calls;     /* but for these: never written after timers_new */
-    uint64_t cur;          /* the slot the wheel stands at: all before it has fired or is in the list DUE */
+    TimersCalls calls;       /* never written after timers_new */
+    pthread_mutex_t gate;    /* who holds it is the next to get the lock; taken before the lock, never after */
+    pthread_mutex_t lock;    /* holds all below */
+    uint64_t cur;            /* the slot the wheel stands at: all before it has fired or is in the list DUE */
+    uint64_t lower_end;      /* slots from cur to before this one are moving down; 0: nothing is */
     uint64_t filled[LEVELS]; /* bit b of level l: bucket b is not empty */
     size_t count;
     bool turning;
-    uint32_t fresh;        /* nodes from here on were never used */
-    uint32_t spare;        /* free nodes, the last one freed first */
+    uint32_t fresh; /* nodes from here on were never used */
+    uint32_t spare; /* free nodes, the last one freed first */
     Node **chunks;
     size_t chunk_count, chunk_room;
 };
+
+/* ---- the lock ---- */
+
+static void take_lock(Timers *t) {
+    if (pthread_mutex_trylock(&t->lock) == 0) return;
+    pthread_mutex_lock(&t->gate);
+    pthread_mutex_lock(&t->lock);
+    pthread_mutex_unlock(&t->gate);
+}
+
+static void drop_lock(Timers *t) { pthread_mutex_unlock(&t->lock); }
+
+/* As take_lock, but behind whoever waits. A mutex alone does not do that: who unlocks it and locks it again is long
+ * back before the one that waits has woken up. */
+static void take_lock_last(Timers *t) {
+    pthread_mutex_lock(&t->gate);
+    pthread_mutex_lock(&t->lock);
+    pthread_mutex_unlock(&t->gate);
+}
 
 /* ---- nodes ---- */
 
@@ -154,7 +182,7 @@ static uint64_t slot_of(uint64_t ns) { return ns / SLOT_NS + (ns % SLOT_NS != 0)
 /* The start of a slot, in ns. A slot past the end of time never comes. */
 static uint64_t slot_start(uint64_t slot) { return slot > UINT64_MAX / SLOT_NS ? UINT64_MAX : slot * SLOT_NS; }
 
-static void wheel_insert(Timers *t, uint32_t index) {
+static void wheel_place(Timers *t, uint32_t index) {
     uint64_t slot = slot_of(node_at(t, index)->due);
     if (slot < t->cur) slot = t->cur;
     uint64_t differs = slot ^ t->cur;
@@ -162,6 +190,11 @@ static void wheel_insert(Timers *t, uint32_t index) {
     uint32_t bucket = slot >> (level * LEVEL_BITS) & (BUCKETS - 1);
     list_append(t, level * BUCKETS + bucket, index);
     t->filled[level] |= 1ull << bucket;
+}
+
+static void wheel_insert(Timers *t, uint32_t index) {
+    if (slot_of(node_at(t, index)->due) < t->lower_end) list_append(t, LOWER, index);
+    else wheel_place(t, index);
 }
 
 /* The bucket to come next and the slot it starts at; false: the wheel is empty. */
@@ -179,14 +212,18 @@ static bool wheel_next(const Timers *t, uint32_t *head, uint64_t *slot) {
 
 /* Moves the timers of a bucket that begins now (cur) to lower levels. Nothing lies on those, so the order stays. */
 static void wheel_lower(Timers *t, uint32_t head) {
-    Node *h = node_at(t, head);
-    uint32_t index = h->next;
-    list_clear(t, head);
-    while (index != head) {
-        uint32_t next = node_at(t, index)->next;
-        wheel_insert(t, index);
-        index = next;
+    t->lower_end = t->cur + (1ull << head / BUCKETS * LEVEL_BITS);
+    list_splice(t, head, LOWER);
+    for (unsigned moved = 1; !list_empty(t, LOWER); moved++) {
+        uint32_t index = node_at(t, LOWER)->next;
+        list_remove(t, index);
+        wheel_place(t, index);
+        if (moved % PORTION == 0) {
+            drop_lock(t);
+            take_lock_last(t);
+        }
     }
+    t->lower_end = 0;
 }
 
 /* Moves all that is due by `slot` to the list DUE, in order, and the wheel to `slot`. */
@@ -206,7 +243,7 @@ static void wheel_gather(Timers *t, uint64_t slot) {
 static uint64_t next_slot(const Timers *t) {
     uint32_t head;
     uint64_t slot;
-    if (!list_empty(t, DUE)) return t->cur;
+    if (!list_empty(t, DUE) || !list_empty(t, LOWER)) return t->cur;
     return wheel_next(t, &head, &slot) ? slot : UINT64_MAX;
 }
 
@@ -231,7 +268,8 @@ Timers *timers_new(uint64_t now_ns, TimersCalls calls) {
         free(t);
         return NULL;
     }
-    for (uint32_t head = 0; head <= DUE; head++) list_clear(t, head);
+    for (uint32_t head = 0; head < FIRST_TIMER; head++) list_clear(t, head);
+    pthread_mutex_init(&t->gate, NULL);
     pthread_mutex_init(&t->lock, NULL);
     return t;
 }
@@ -239,6 +277,7 @@ Timers *timers_new(uint64_t now_ns, TimersCalls calls) {
 void timers_free(Timers *t) {
     if (t == NULL) return;
     assert(!t->turning);
+    pthread_mutex_destroy(&t->gate);
     pthread_mutex_destroy(&t->lock);
     for (size_t i = 0; i < t->chunk_count; i++) free(t->chunks[i]);
     free(t->chunks);
@@ -248,7 +287,7 @@ void timers_free(Timers *t) {
 TimerId timers_add(Timers *t, uint64_t due_ns, uint64_t period_ns, uint64_t owner, uint64_t tag) {
     TimerId id = 0;
     bool sooner = false;
-    pthread_mutex_lock(&t->lock);
+    take_lock(t);
     uint32_t index = node_take(t);
     if (index != NONE) {
         Node *n = node_at(t, index);
@@ -263,7 +302,7 @@ TimerId timers_add(Timers *t, uint64_t due_ns, uint64_t period_ns, uint64_t owne
         sooner = !t->turning && slot_of(due_ns) < next_slot(t);
         wheel_insert(t, index);
     }
-    pthread_mutex_unlock(&t->lock);
+    drop_lock(t);
     if (sooner && t->calls.sooner != NULL) t->calls.sooner(t->calls.context);
     return id;
 }
@@ -271,8 +310,8 @@ TimerId timers_add(Timers *t, uint64_t due_ns, uint64_t period_ns, uint64_t owne
 bool timers_cancel(Timers *t, TimerId id) {
     uint64_t index = id & INDEX_MASK, generation = id >> INDEX_BITS;
     bool waits = false;
-    pthread_mutex_lock(&t->lock);
-    if (index >= FIRST_TIMER && index < t->fresh) {
+    take_lock(t);
+    if (index < t->fresh) { /* heads never wait */
         Node *n = node_at(t, (uint32_t)index);
         waits = n->waits && n->generation == generation;
         if (waits) {
@@ -281,16 +320,16 @@ bool timers_cancel(Timers *t, TimerId id) {
             t->count--;
         }
     }
-    pthread_mutex_unlock(&t->lock);
+    drop_lock(t);
     return waits;
 }
 
 uint64_t timers_turn(Timers *t, uint64_t now_ns) {
-    pthread_mutex_lock(&t->lock);
+    take_lock(t);
     assert(!t->turning);
     t->turning = true;
     wheel_gather(t, now_ns / SLOT_NS);
-    while (!list_empty(t, DUE)) {
+    for (unsigned fired = 1; !list_empty(t, DUE); fired++) {
         /* Taken out under the lock, right before its fire: whoever cancels it finds it before that or not at all. */
         uint32_t index = node_at(t, DUE)->next;
         Node *n = node_at(t, index);
@@ -303,26 +342,27 @@ uint64_t timers_turn(Timers *t, uint64_t now_ns) {
             node_give(t, index);
             t->count--;
         }
-        pthread_mutex_unlock(&t->lock);
+        drop_lock(t);
         t->calls.fire(t->calls.context, owner, tag);
-        pthread_mutex_lock(&t->lock);
+        if (fired % PORTION == 0) take_lock_last(t);
+        else take_lock(t);
     }
     t->turning = false;
     uint64_t next = next_slot(t);
-    pthread_mutex_unlock(&t->lock);
+    drop_lock(t);
     return slot_start(next);
 }
 
 uint64_t timers_next(Timers *t) {
-    pthread_mutex_lock(&t->lock);
+    take_lock(t);
     uint64_t next = next_slot(t);
-    pthread_mutex_unlock(&t->lock);
+    drop_lock(t);
     return slot_start(next);
 }
 
 size_t timers_count(Timers *t) {
-    pthread_mutex_lock(&t->lock);
+    take_lock(t);
     size_t count = t->count;
-    pthread_mutex_unlock(&t->lock);
+    drop_lock(t);
     return count;
 }

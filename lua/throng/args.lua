@@ -40,9 +40,11 @@ end
 
 local function check_option(option)
   local kind = option.type or "string"
-  check(type(option.name) == "string" and option.name:find("^%w[%w-]*$"), option, "needs a name of letters, digits and -")
+  local named = type(option.name) == "string" and option.name:find("^%w[%w-]*$")
+  check(named, option, "needs a name of letters, digits and -")
   check(kind == "string" or kind == "integer" or kind == "number" or kind == "flag", option, "has an unknown type")
-  check(kind == "integer" or kind == "number" or not (option.least or option.most), option, "has bounds but is no number")
+  local bounded = option.least or option.most
+  check(kind == "integer" or kind == "number" or not bounded, option, "has bounds but is no number")
   check(kind == "string" or not option.choices, option, "has choices but is no string")
 end
 
@@ -129,7 +131,8 @@ end
 
 local function unknown(self, name)
   local guess = nearest(self, name)
-  return ("there is no option %s%s"):format(quoted("--" .. name), guess and (", did you mean --%s?"):format(guess) or "")
+  local hint = guess and (", did you mean --%s?"):format(guess) or ""
+  return ("there is no option %s%s"):format(quoted("--" .. name), hint)
 end
 
 --- Reads the words of a command line. Of an option given twice the last one counts. With --help among them the rest is
@@ -195,8 +198,7 @@ function Args:usage()
   local width = 0
   for _, option in ipairs(self) do width = math.max(width, #left_column(option)) end
   for _, option in ipairs(self) do
-    local line = ("  %-" .. width .. "s  %s"):format(left_column(option), option.help or "")
-    local more = {}
+    local words, more = {option.help}, {}
     local range = bounds(option):gsub("^[ ,]+", "")
     if range ~= "" then more[#more + 1] = range end
     if option.required then
@@ -204,8 +206,8 @@ function Args:usage()
     elseif option.default ~= nil and option.type ~= "flag" then
       more[#more + 1] = "default " .. tostring(option.default)
     end
-    if #more > 0 then line = ("%s (%s)"):format(line, table.concat(more, "; ")) end
-    lines[#lines + 1] = line:gsub("%s+$", "")
+    if #more > 0 then words[#words + 1] = ("(%s)"):format(table.concat(more, "; ")) end
+    lines[#lines + 1] = ("  %-" .. width .. "s  %s"):format(left_column(option), table.concat(words, " "))
   end
   return table.concat(lines, "\n")
 end

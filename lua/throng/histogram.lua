@@ -93,7 +93,7 @@ function Histogram:percentile(percent)
     error("bad argument #1 to 'percentile' (a number from 0 to 100 expected)", 2)
   end
   if self.total == 0 then return nil end
-  local rank = math.max(1, math.ceil(self.total * (percent / 100) - 1e-9)) -- what floats add to a whole number is no rank
+  local rank = math.max(1, math.ceil(self.total * (percent / 100) - 1e-9)) -- 1e-9: of 100, 99 % are 99, not 100
   if rank >= self.total then return self.most end
   local seen = 0
   for part = part_of(self.least), part_of(self.most) do

@@ -1,0 +1,222 @@
+--- The core of a small world, and its root actor: it makes Regions, tells them to spawn Guys, and beats. In the end it
+--- has every Guy asked for his hunger: it must be one for each beat.
+local args = require "throng.args"
+local flock = require "flock"
+local histogram = require "throng.histogram"
+local throng = require "throng"
+
+local UNDER_WAY <const> = 16    -- beats at most that have not been taken by all, at a rate
+local MAILBOX <const> = 250000  -- of a Region: answers to those beats must fit in
+local LOST_NAMED <const> = 10
+local STATUS_MS <const> = 1000
+
+local settings = args.new {
+  command = "throng run actors/world.lua",
+  about = "A world in the small: a core beats, Regions pass the tick on, Guys grow hungry and sleepy.",
+  {name = "regions", type = "integer", default = 1, least = 1, most = 10000, help = "how many Regions"},
+  {name = "guys", type = "integer", default = 3, least = 1, most = MAILBOX, help = "Guys in each Region"},
+  {name = "ticks", type = "integer", default = 0, least = 0, most = 1 << 40, help = "beats; 0 = until Ctrl-C"},
+  {name = "rate", type = "number", default = 1, least = 0, most = 1000, value = "HZ",
+   help = "beats a second; 0 = the next when all have taken the last"},
+  {name = "patience", type = "number", least = 0.01, most = 1e6, value = "SECONDS",
+   help = "who holds a beat up for longer is lost (10, and more for many Guys)"},
+  {name = "quiet", type = "flag", help = "log a status line a second, nothing else"},
+  {name = "json", type = "flag", help = "print the result as one line of JSON; log no beats"},
+}
+
+---@class Core: Leader
+---@field settings table<string, any>
+---@field loud boolean
+---@field guys integer        in all Regions
+---@field last number         the beat to end with; math.huge: none yet
+---@field late boolean        a beat is due, and waits until one under way has been taken
+---@field sent_at table<integer, number> milliseconds, for beats under way
+---@field latency throng.Histogram       of beats, in ns, since the last status line
+---@field all_latency throng.Histogram   before it
+---@field counting boolean    the Regions count hunger: that is their last beat
+---@field hunger integer      counted so far
+---@field lost_count integer  Guys and Regions
+---@field losses string[]     what became of the first few
+---@field began? number       when the first beat was sent
+---@field ended? number       when the last beat was taken by all; the messages handled by the node at both moments:
+---@field messages_before? integer
+---@field messages_after? integer
+local Core = flock.led_by {}
+
+---@return number milliseconds
+local function patience(values)
+  if values.patience then return values.patience * 1000 end
+  return 10000 + values.regions * values.guys / 10 -- time to be born for all, if the machine is slow
+end
+
+local function build(self)
+  local values = self.settings
+  local ms = patience(values)
+  flock.gather(self, values.regions, 3 * ms) -- a Region gets time to lose Guys that are stuck
+  for number = 1, values.regions do
+    local region = throng.spawn_with({name = "region-" .. number, link = true}, "region", number, ms, self.loud)
+    flock.add(self, region)
+    region:send("spawn", values.guys)
+  end
+  if values.quiet then throng.every(STATUS_MS, "status") end
+end
+
+function Core:init(...)
+  local values, problem = settings:parse(...)
+  if not values then
+    throng.log.error(("%s (--help shows the options)"):format(problem))
+    throng.shutdown(2)
+  elseif values.help then
+    print(settings:usage())
+    throng.shutdown(0)
+  else
+    throng.register("core")
+    self.settings = values
+    self.loud = not (values.quiet or values.json)
+    self.guys = values.regions * values.guys
+    self.last = values.ticks > 0 and values.ticks or math.huge
+    self.late, self.counting = false, false
+    self.sent_at, self.latency, self.all_latency = {}, histogram.new(), histogram.new()
+    self.hunger, self.lost_count, self.losses = 0, 0, {}
+    build(self)
+  end
+end
+
+local function beat(self)
+  local number = self.beat + 1
+  self.late = false
+  if number == 1 then self.began, self.messages_before = throng.now(), throng.stats().messages end
+  if self.loud then throng.log.info("Tick...", {beat = number}) end
+  self.sent_at[number] = throng.now()
+  flock.pass_on(self, "tick", number)
+end
+
+--- The last beat has been taken: now hunger is counted.
+local function count(self)
+  self.messages_after = self.messages_after or throng.stats().messages
+  self.counting = true
+  self.ticks = self.beat
+  flock.pass_on(self, "count")
+end
+
+--- Due by the clock.
+function Core:on_beat()
+  if self.counting or self.beat >= self.last then return end
+  local most = math.max(1, math.min(UNDER_WAY, MAILBOX // self.settings.guys))
+  if self.beat - self.done < most then beat(self) else self.late = true end
+end
+
+local function note_time(self, number)
+  self.ended = throng.now()
+  if self.settings.rate > 0 then self.messages_after = throng.stats().messages end
+  self.latency:record((self.ended - self.sent_at[number]) * 1e6)
+  self.sent_at[number] = nil
+  if self.loud then throng.log.info("...Tock.", {beat = number}) end
+end
+
+local summary
+
+--- Everybody has taken a beat: 0 is that all are born.
+function Core:took(number)
+  if self.counting then return summary(self) end
+  local rate = self.settings.rate
+  if number > 0 then
+    note_time(self, number)
+  elseif rate > 0 then
+    throng.every(1000 / rate, "beat")
+    self.late = true -- the first one comes at once
+  end
+  if self.beat >= self.last or #self.members == 0 then
+    if number == self.beat then count(self) end
+  elseif rate == 0 or self.late then
+    beat(self)
+  end
+end
+
+function Core:on_counted(hunger, lost_count, losses)
+  self.hunger = self.hunger + hunger
+  self.lost_count = self.lost_count + lost_count
+  for _, text in ipairs(losses) do
+    if #self.losses < LOST_NAMED then self.losses[#self.losses + 1] = text end
+  end
+end
+
+function Core:lost(number, pid, reason)
+  throng.log.warn("lost a region", {region = number, pid = pid, reason = tostring(reason)})
+  self.lost_count = self.lost_count + 1
+  if #self.losses < LOST_NAMED then
+    self.losses[#self.losses + 1] = ("region-%d: %s"):format(number, tostring(reason))
+  end
+end
+
+--- Ctrl-C, or another wish that we end: no further beat, but those under way are taken and counted.
+function Core:on_interrupt(signal)
+  if not self.settings or self.counting then return end
+  if self.loud then throng.log.info("interrupted", {signal = signal}) end
+  self.last = self.beat
+  if self.done == self.beat then count(self) end
+end
+
+local function p99_us(latency)
+  return (latency:percentile(99) or 0) / 1000
+end
+
+function Core:on_status()
+  local now, messages = throng.now(), throng.stats()
+  local before = self.status or {at = now - STATUS_MS, messages = 0}
+  throng.log.info("status", {
+    ticks = math.max(0, math.min(self.done, self.ticks or self.done)),
+    messages = messages.messages,
+    messages_per_second = math.floor((messages.messages - before.messages) * 1000 / (now - before.at)),
+    actors = messages.actors,
+    rss_bytes = messages.rss_bytes,
+    tick_p99_us = ("%.1f"):format(p99_us(self.latency)),
+  })
+  self.status = {at = now, messages = messages.messages}
+  self.all_latency:merge(self.latency)
+  self.latency:reset()
+end
+
+local function result(self)
+  local stats = throng.stats()
+  local seconds = self.began and self.ended and (self.ended - self.began) / 1000 or 0
+  local messages = self.messages_before and self.messages_after - self.messages_before or 0
+  return {
+    {"ticks", "%d", self.ticks}, {"guys", "%d", self.guys}, {"hunger_sum", "%d", self.hunger},
+    {"messages", "%d", messages}, {"seconds", "%.6f", seconds},
+    {"messages_per_second", "%.0f", seconds > 0 and messages / seconds or 0},
+    {"lost", "%d", self.ticks * self.guys - self.hunger}, {"regions", "%d", self.settings.regions},
+    {"rss_bytes", "%d", stats.rss_peak_bytes}, {"workers", "%d", stats.workers},
+    {"tick_p99_us", "%.1f", p99_us(self.all_latency:merge(self.latency))},
+  }
+end
+
+local function as_json(self, fields)
+  local parts = {}
+  for i, field in ipairs(fields) do parts[i] = ('"%s":' .. field[2]):format(field[1], field[3]) end
+  if self.lost_count > 0 then parts[#parts + 1] = '"missing":' .. require("cjson").encode(self.losses) end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+local function as_text(fields)
+  local parts = {}
+  for i, field in ipairs(fields) do parts[i] = ("%s " .. field[2]):format(field[1]:gsub("_", " "), field[3]) end
+  return table.concat(parts, ", ")
+end
+
+--- The end: says what the world came to, and what is missing.
+function summary(self)
+  local fields = result(self)
+  print(self.settings.json and as_json(self, fields) or as_text(fields))
+  local missing = self.ticks * self.guys - self.hunger
+  if missing == 0 and self.lost_count == 0 then return throng.shutdown(0) end
+  for _, text in ipairs(self.losses) do throng.log.error("missing", {who = text}) end
+  throng.log.error("the world is not whole", {missing = missing, of = self.ticks * self.guys, lost = self.lost_count})
+  throng.shutdown(1)
+end
+
+function Core:terminate(reason)
+  if self.loud then throng.log.info("ends", {reason = tostring(reason)}) end
+end
+
+return Core

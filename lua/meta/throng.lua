@@ -1,0 +1,281 @@
+---@meta throng
+--- What a script can call: `local throng = require "throng"`. A page for editors and people; nothing requires it.
+---
+--- Times are milliseconds, parts of them too. Functions raise on misuse (wrong arguments, values that can't be sent)
+--- and return false or nil with a word on what may happen to the best (a dead pid, a full mailbox, a taken name).
+--- In a module's body there is no actor yet: there all functions but node, nodes, now, stats, whereis and the log's
+--- raise; call them in init or a handler.
+---
+--- Values that travel in messages, spawns, replies and reasons: nil, booleans, integers, floats, strings, pids, refs,
+--- and tables of them (trees: a table met twice or a cycle is an error, which names the path). Functions, threads and
+--- userdata are an error. Metatables stay behind, but for those of error objects.
+
+---@class throng
+local throng = {}
+
+--- An actor's address: equal by value, good as a table's key, never another actor's. tostring shows it as <7.1>.
+---@class pid
+local pid = {}
+
+--- What monitor, after and every return.
+---@class ref
+
+---@class throng.Error                what ask and spawn raise, and the reason of a crash; tostring is its message
+---@field code string                 "timeout", "down", "spawn" ... each function says which; your own if you raise one
+---@field message string
+---@field actor? pid                  whom it is about
+---@field behaviour? string
+---@field version? string
+---@field traceback? string           of the handler that raised, in the actor it ran in
+---@field reason? any                 code "down": why it went
+
+---@class throng.Behaviour            what a behaviour's module returns
+---@field concurrent? boolean         other messages are handled while a handler waits in ask or sleep
+---@field mailbox? {limit: integer}   messages that may wait, 1 to 250000
+---@field init? fun(self: table, ...: any)            first; its error ends the actor
+---@field terminate? fun(self: table, reason: any)    last, unless it was killed
+---@field on_other? fun(self: table, name: string, ...: any): ...  messages there is no on_<name> for
+---@field on_down? fun(self: table, pid: pid, reason: any, ref: ref) a monitored actor is gone
+---@field on_exit? fun(self: table, pid: pid, reason: any)  a linked actor is gone, and we trap exits
+---@field on_interrupt? fun(self: table, signal: "INT"|"TERM"|"HUP") the root actor only; without it the node ends
+---@field [string] any                on_<name>(self, ...): the handler of message <name>; what it returns is the reply
+
+--- Sends a message and goes on. What comes from one actor arrives in the order sent, at most once.
+---@param name string  it is handled by on_<name>
+---@param ... any
+---@return boolean taken  true: it is in the mailbox
+---@return "full"|"dead"|"unreachable"|nil why  if not; then it is counted and logged as a dead letter, too
+---@usage
+---   local taken, why = guy:send("tick", 1)
+function pid:send(name, ...) end
+
+--- Sends a request and waits for what the handler returns; 5 s at most (setting ask.timeout). Other messages to us wait
+--- meanwhile, unless the behaviour is concurrent. Raises a throng.Error with the code "timeout"; "down": it is dead, or
+--- died meanwhile (`reason`); "full": its mailbox; "unreachable": its node; "no_handler"; "error": the handler raised
+--- (with the traceback); "memory": in the handler; "reply": the reply can't be sent; or the code of the table that the
+--- handler raised.
+---@param name string
+---@param ... any
+---@return any ...
+---@usage
+---   local ok, hunger = pcall(guy.ask, guy, "eat", 3)
+---   if not ok then throng.log.warn("no meal", {why = hunger.code}) end
+function pid:ask(name, ...) end
+
+--- As pid:send.
+---@param to pid
+---@param name string
+---@param ... any
+---@return boolean taken
+---@return "full"|"dead"|"unreachable"|nil why
+function throng.send(to, name, ...) end
+
+--- One message to many; it is encoded once.
+---@param pids pid[]
+---@param name string
+---@param ... any
+---@return integer taken  how many mailboxes took it
+function throng.send_all(pids, name, ...) end
+
+--- As pid:ask.
+---@param to pid
+---@param name string
+---@param ... any
+---@return any ...
+function throng.ask(to, name, ...) end
+
+--- As pid:ask, with a time of its own.
+---@param ms number
+---@param to pid
+---@param name string
+---@param ... any
+---@return any ...
+function throng.ask_within(ms, to, name, ...) end
+
+--- Who sent the message that is being handled; nil in init of the root actor, in timers and in forks.
+---@return pid?
+function throng.sender() end
+
+--- Makes an actor; init gets the arguments. Returns at once, init runs in the new actor.
+--- Raises a throng.Error with the code "spawn": no such module, it does not parse, its body raises, it returns no
+--- table; "limit": setting actors.limit; "memory".
+---@param module string  by its require path, such as "guy" or "shop.till"
+---@param ... any
+---@return pid
+function throng.spawn(module, ...) end
+
+---@class throng.SpawnOptions
+---@field name? string                to register it by; 1 to 200 bytes
+---@field monitor? boolean            as throng.monitor, without a gap
+---@field link? boolean               as throng.link, without a gap
+---@field memory? integer             bytes its VM may hold, from 65536 on; setting actor.memory if not given
+---@field mailbox? {limit?: integer, full?: "refuse"} messages that may wait in its mailbox, 1 to 250000
+---@field allow? ("io"|"os"|"debug"|"package")[] libraries that are closed otherwise; only what one was allowed oneself
+---@field wait? number                wait this many ms for init, and raise its error, or the code "timeout"
+
+--- As spawn, with options. Raises the code "name_taken" too.
+---@param options throng.SpawnOptions
+---@param module string
+---@param ... any
+---@return pid
+---@return ref? monitor  with the option monitor
+---@usage
+---   local guy, ref = throng.spawn_with({name = "bob", monitor = true, wait = 1000}, "guy", "bob")
+function throng.spawn_with(options, module, ...) end
+
+--- The pid of this actor.
+---@return pid
+function throng.self() end
+
+--- Who spawned this actor; nil: it is the root.
+---@return pid?
+function throng.parent() end
+
+--- Ends this actor with that reason; terminate runs. Never returns, and no pcall stops it.
+---@param reason? any  "normal" if not given
+function throng.exit(reason) end
+
+--- Ends an actor as soon as can be, even in an endless loop; terminate does not run. Its reason is "killed".
+---@param victim pid
+---@return boolean sent
+---@return "dead"|nil why
+function throng.kill(victim) end
+
+--- Tells an actor to end: a handler that computes ends first, one that waits is cut short, then terminate runs.
+---@param to pid
+---@param reason? any  "normal" if not given
+---@return boolean sent
+---@return "dead"|nil why
+function throng.stop(to, reason) end
+
+--- Runs a function beside the handlers, in this actor: while it waits in ask or sleep, messages are handled.
+---@param fn fun(...: any)
+---@param ... any
+function throng.fork(fn, ...) end
+
+--- Gives this actor a name on the node. It may have several; they go with it.
+---@param name string  1 to 200 bytes
+---@return boolean registered
+---@return "taken"|nil why
+function throng.register(name) end
+
+--- Takes a name of this actor back.
+---@param name string
+---@return boolean removed  false: it was not ours
+function throng.unregister(name) end
+
+---@param name string
+---@return pid?  nil: nobody has that name
+function throng.whereis(name) end
+
+--- A message to oneself, later.
+---@param ms number
+---@param name string  as in send
+---@param ... any
+---@return ref timer
+function throng.after(ms, name, ...) end
+
+--- A message to oneself, again and again, without drift; who was busy gets one late beat, not all he missed.
+---@param ms number  at least 1
+---@param name string
+---@param ... any
+---@return ref timer
+function throng.every(ms, name, ...) end
+
+--- After this the timer's message does not come, not even if it was due already.
+---@param timer ref
+---@return boolean cancelled  false: it had come, or was cancelled before
+function throng.cancel(timer) end
+
+--- Waits. Other messages wait as well, unless the behaviour is concurrent.
+---@param ms number
+function throng.sleep(ms) end
+
+--- A clock that never goes back, in ms, exact to parts of a microsecond: only differences mean something.
+---@return number
+function throng.now() end
+
+--- Asks for one on_down when that actor is gone, whyever; at once, reason "noproc", if it is already.
+---@param whom pid
+---@return ref monitor
+function throng.monitor(whom) end
+
+--- After this its on_down does not come, not even if it was on its way.
+---@param monitor ref
+---@return boolean removed
+function throng.demonitor(monitor) end
+
+--- Ties two lives together: when one ends by other than "normal" the other does too, unless it traps exits.
+---@param whom pid
+function throng.link(whom) end
+
+---@param whom pid
+function throng.unlink(whom) end
+
+--- With true the ends of linked actors, "normal" too, are messages, on_exit, and no end of us.
+---@param on boolean
+---@return boolean former
+function throng.trap_exits(on) end
+
+--- The name of this node.
+---@return string
+function throng.node() end
+
+--- The names of all nodes we know of, ours first.
+---@return string[]
+function throng.nodes() end
+
+--- Ends the node: every actor is stopped, and its terminate runs, with the reason "shutdown". Returns at once. The
+--- first call counts.
+---@param exit_code? integer  0 to 255; 0 if not given
+function throng.shutdown(exit_code) end
+
+---@class throng.Stats            counters since the node began, but for the last ones
+---@field messages integer        messages that actors began to handle
+---@field sent integer            messages that mailboxes took
+---@field asks integer
+---@field spawned integer
+---@field exited integer          actors that ended, however
+---@field crashed integer         those that ended by an error
+---@field preempted integer       slices that were cut short
+---@field stolen integer          actors that a worker took over from another
+---@field slices integer          turns of actors on workers
+---@field dead_pid integer        dead letters: the actor is dead
+---@field dead_full integer       dead letters: its mailbox is full
+---@field dead_handler integer    dead letters: it has no such handler
+---@field dead_late integer       dead letters: an answer whose asker had given up
+---@field dead_unreachable integer dead letters: no way to that node
+---@field actors integer          alive now
+---@field workers integer         threads that run actors
+---@field rss_bytes integer       memory of the process now
+---@field rss_peak_bytes integer  and at its most
+---@field cpu_ns integer          time of all threads, in nanoseconds
+
+--- The node's figures.
+---@return throng.Stats
+function throng.stats() end
+
+--- The node's log, on standard error. Each line has the time, the level, the actor's name and pid, the message, and the
+--- fields as key=value in the order of their keys. Lines below the level of --log (info) cost next to nothing.
+---@class throng.log
+throng.log = {}
+
+---@param message any  tostring of it
+---@param fields? table<string, any>
+---@usage
+---   throng.log.info("spawned", {guy = pid})
+function throng.log.debug(message, fields) end
+
+---@param message any
+---@param fields? table<string, any>
+function throng.log.info(message, fields) end
+
+---@param message any
+---@param fields? table<string, any>
+function throng.log.warn(message, fields) end
+
+---@param message any
+---@param fields? table<string, any>
+function throng.log.error(message, fields) end
+
+return throng
