@@ -40,7 +40,7 @@
 #define DUE HEADS                  /* head of the list of what this turn still has to fire */
 #define LOWER (HEADS + 1)          /* head of the list of what is moving down just now */
 #define FIRST_TIMER (HEADS + 2)
-#define PORTION 256                /* timers: at about 50 ns each, others wait no longer than for a wake-up */
+#define PORTION 256                /* timers: 10 to 50 us, as long as a wake-up takes */
 
 #define CHUNK_BITS 10
 #define CHUNK_NODES (1u << CHUNK_BITS)

@@ -3,6 +3,8 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -43,10 +45,13 @@ static int door_all(lua_State *L) {
 typedef struct Counting {
     Metric which;
     lua_Integer times;
+    _Atomic lua_Integer missing; /* threads that have not started: who counts alone collides with nobody */
 } Counting;
 
 static void *count(void *argument) {
-    const Counting *c = argument;
+    Counting *c = argument;
+    atomic_fetch_sub(&c->missing, 1);
+    while (atomic_load(&c->missing) > 0) sched_yield();
     for (lua_Integer i = 0; i < c->times; i++) metrics_add(c->which, 1);
     return NULL;
 }
@@ -58,7 +63,9 @@ static int door_threads(lua_State *L) {
     Counting c = {.which = check_metric(L, 1), .times = luaL_checkinteger(L, 3)};
     lua_Integer n = luaL_checkinteger(L, 2), started = 0, backwards = 0;
     luaL_argcheck(L, n >= 1 && n <= 64, 2, "1 to 64");
+    atomic_store(&c.missing, n);
     while (started < n && pthread_create(&threads[started], NULL, count, &c) == 0) started++;
+    atomic_fetch_sub(&c.missing, n - started);
     uint64_t last = 0;
     for (int i = 0; i < 1000; i++) {
         uint64_t sum = metrics_sum(c.which);

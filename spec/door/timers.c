@@ -100,21 +100,30 @@ static int door_sooner(lua_State *L) {
 
 enum { WAITS = 1, FIRED, CANCELLED };
 
+#define FIRED_MAX 8192u
+
 typedef struct Race Race;
+
+typedef struct Fired {
+    uint64_t slot, tag; /* the last that a racer saw fire of those due in this slot */
+} Fired;
 
 typedef struct Racer {
     Race *race;
     pthread_t thread;
     uint64_t seed;
     size_t first; /* of its tags */
+    int mercy;    /* it cancels one of so many that it could */
 } Racer;
 
 struct Race {
     Timers *timers;
-    size_t each; /* timers that a racer adds */
+    size_t each;     /* timers that a racer adds */
+    uint64_t spread; /* ns: they are due within this from now */
     _Atomic int *states; /* by tag */
     _Atomic uint64_t now;
     _Atomic int running, wrong;
+    Fired *fired; /* FIRED_MAX for each racer; the turning thread's */
 };
 
 static uint64_t dice(uint64_t *seed) { /* xorshift64* */
@@ -124,10 +133,15 @@ static uint64_t dice(uint64_t *seed) { /* xorshift64* */
     return *seed * 2685821657736338717ull >> 32;
 }
 
-/* `owner` is when it is due: never early. Whichever end comes second sees the other and tells. */
+/* `owner` is when it is due: never early. What a racer added for one slot fires in the order of adding, which is that
+ * of its tags. Whichever end comes second sees the other and tells. */
 static void race_fire(void *context, uint64_t owner, uint64_t tag) {
     Race *r = context;
     if (owner > atomic_load(&r->now)) atomic_fetch_add(&r->wrong, 1);
+    uint64_t slot = (owner + CLOCK_NS_PER_MS - 1) / CLOCK_NS_PER_MS;
+    Fired *last = &r->fired[tag / r->each * FIRED_MAX + slot % FIRED_MAX];
+    if (last->slot == slot && last->tag > tag) atomic_fetch_add(&r->wrong, 1);
+    *last = (Fired){slot, tag};
     if (atomic_exchange(&r->states[tag], FIRED) != WAITS) atomic_fetch_add(&r->wrong, 1);
 }
 
@@ -138,10 +152,10 @@ static void *race_run(void *argument) {
     size_t tags[64] = {0};
     for (size_t i = 0; i < r->each; i++) {
         size_t tag = racer->first + i, place = dice(&racer->seed) % 64;
-        if (ids[place] != 0 && timers_cancel(r->timers, ids[place]) &&
+        if (ids[place] != 0 && dice(&racer->seed) % racer->mercy == 0 && timers_cancel(r->timers, ids[place]) &&
             atomic_exchange(&r->states[tags[place]], CANCELLED) != WAITS)
             atomic_fetch_add(&r->wrong, 1);
-        uint64_t due = atomic_load(&r->now) + dice(&racer->seed) % (3 * CLOCK_NS_PER_MS);
+        uint64_t due = atomic_load(&r->now) + dice(&racer->seed) % r->spread;
         atomic_store(&r->states[tag], WAITS);
         ids[place] = timers_add(r->timers, due, 0, due, tag);
         tags[place] = tag;
@@ -151,26 +165,28 @@ static void *race_run(void *argument) {
     return NULL;
 }
 
-/* race(threads, timers each, seed) -> wrong, fired, cancelled, left in the wheel */
+/* race(threads, timers each, spread, seed) -> wrong, fired, cancelled, left in the wheel */
 static int door_race(lua_State *L) {
     Racer racers[8];
     size_t threads = (size_t)luaL_checkinteger(L, 1), started = 0, ends[CANCELLED + 1] = {0};
     luaL_argcheck(L, threads >= 1 && threads <= 8, 1, "1 to 8");
-    Race r = {.each = (size_t)luaL_checkinteger(L, 2)};
-    uint64_t seed = (uint64_t)luaL_checkinteger(L, 3);
+    Race r = {.each = (size_t)luaL_checkinteger(L, 2), .spread = (uint64_t)luaL_checkinteger(L, 3)};
+    uint64_t seed = (uint64_t)luaL_checkinteger(L, 4);
     r.states = calloc(threads * r.each, sizeof *r.states);
+    r.fired = calloc(threads * FIRED_MAX, sizeof *r.fired);
     r.timers = timers_new(0, (TimersCalls){race_fire, NULL, &r});
-    if (r.states != NULL && r.timers != NULL) {
+    if (r.states != NULL && r.fired != NULL && r.timers != NULL) {
         atomic_store(&r.running, (int)threads);
         for (; started < threads; started++) {
-            racers[started] = (Racer){.race = &r, .seed = seed * 8 + started + 1, .first = started * r.each};
+            racers[started] = (Racer){&r, .seed = seed * 8 + started + 1, .first = started * r.each,
+                                      .mercy = started % 2 == 0 ? 1 : 4};
             if (pthread_create(&racers[started].thread, NULL, race_run, &racers[started]) != 0) break;
         }
         atomic_fetch_sub(&r.running, (int)(threads - started));
         while (atomic_load(&r.running) > 0)
-            timers_turn(r.timers, atomic_fetch_add(&r.now, CLOCK_NS_PER_MS / 4) + CLOCK_NS_PER_MS / 4);
+            timers_turn(r.timers, atomic_fetch_add(&r.now, r.spread / 12) + r.spread / 12);
         for (size_t i = 0; i < started; i++) pthread_join(racers[i].thread, NULL);
-        timers_turn(r.timers, atomic_fetch_add(&r.now, CLOCK_NS_PER_S) + CLOCK_NS_PER_S);
+        timers_turn(r.timers, atomic_fetch_add(&r.now, r.spread + CLOCK_NS_PER_MS) + r.spread + CLOCK_NS_PER_MS);
         for (size_t i = 0; i < threads * r.each; i++) ends[atomic_load(&r.states[i])]++;
         lua_pushinteger(L, atomic_load(&r.wrong));
         lua_pushinteger(L, (lua_Integer)ends[FIRED]);
@@ -179,6 +195,7 @@ static int door_race(lua_State *L) {
     }
     timers_free(r.timers);
     free(r.states);
+    free(r.fired);
     return started == threads ? 4 : luaL_error(L, "no memory, or only %d threads", (int)started);
 }
 
