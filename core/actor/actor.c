@@ -255,7 +255,8 @@ static TaskTurn run(Actor *a) {
     for (;;) {
         if (mailbox_has_system(&a->slot->box)) inbox_system(a);
         if (over(a) && a->stage == ACTOR_LIVE) begin_ending(a);
-        if (a->stage == ACTOR_ENDING && (a->main.state == FIBER_IDLE || a->killed || a->vm.L == NULL || a->vm.doomed)) {
+        bool terminates = a->main.state == FIBER_RUNNABLE || a->main.state == FIBER_WAITING;
+        if (a->stage == ACTOR_ENDING && (!terminates || a->killed || a->vm.doomed)) {
             die(a);
             return TASK_ASLEEP;
         }

@@ -31,11 +31,24 @@ static size_t add_level(char *out, size_t size, size_t len, const lua_Debug *ar)
     return ar->istailcall ? add(out, size, len, "\n\t(...tail calls...)") : len;
 }
 
+/* How many there are. lua_getstack walks down from the top, so counting one by one would be quadratic: 200,000 levels of
+ * a runaway recursion took minutes. */
+static int count_levels(lua_State *L) {
+    lua_Debug ar;
+    int least = 0, most = 1;
+    while (lua_getstack(L, most, &ar)) least = most, most *= 2;
+    while (least < most) {
+        int middle = (least + most) / 2;
+        if (lua_getstack(L, middle, &ar)) least = middle + 1;
+        else most = middle;
+    }
+    return least;
+}
+
 size_t report_traceback(lua_State *L, char *out, size_t size) {
     lua_Debug ar;
-    int levels = 0;
+    int levels = count_levels(L);
     size_t len = add(out, size, 0, "stack traceback:");
-    while (lua_getstack(L, levels, &ar)) levels++;
     /* The outermost one is the platform's own call of the handler. */
     if (levels > 0 && lua_getstack(L, levels - 1, &ar) && lua_getinfo(L, "S", &ar) && *ar.what == 'C') levels--;
     for (int i = 0; i < levels; i++) {
