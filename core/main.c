@@ -1,8 +1,10 @@
 /* From arguments to an exit code: 0 good, 1 the work failed, 2 wrong usage. */
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "ground/config.h"
 #include "ground/log.h"
 #include "node.h"
@@ -110,7 +112,20 @@ static int run(int argc, char **argv) {
     return node_run(&o);
 }
 
+/* A program may be started with its standard files closed. The next ones opened would take their places, and what
+ * is printed would go into a socket. */
+static int hold_standard_files(void) {
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+        if (fd < 0) return -1;
+    } while (fd <= STDERR_FILENO);
+    close(fd);
+    return 0;
+}
+
 int main(int argc, char **argv) {
+    if (hold_standard_files() < 0) return 1;
     config_preset(&config);
     const char *command = argc > 1 ? argv[1] : NULL;
     if (command == NULL) {

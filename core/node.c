@@ -148,9 +148,15 @@ static void discard_all(void) {
     }
 }
 
+/* Scripts have a hand in the text: it must not move the terminal's cursor. */
 static int complain(const char *text) {
     log_flush();
-    fprintf(stderr, "throng: %s\n", text);
+    fputs("throng: ", stderr);
+    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
+        if ((*c < ' ' && *c != '\n' && *c != '\t') || *c == 127) fprintf(stderr, "\\x%02X", *c);
+        else fputc(*c, stderr);
+    }
+    fputc('\n', stderr);
     return 1;
 }
 
