@@ -1,6 +1,6 @@
-/* How a node ends: throng.shutdown, the root actor's end, or a signal settle the exit code; the first one counts. Then every actor is
- * told to stop, which runs its `terminate`; who has not ended after stop.timeout is killed; who is stuck in C even then is left,
- * and the process ends around it. A second signal skips all of that. */
+/* How a node ends: throng.shutdown, the root actor's end, or a signal settle the exit code; the first one counts. Then
+ * every actor is told to stop, which runs its `terminate`; who has not ended after stop.timeout is killed; who is
+ * stuck in C even then is left, and the process ends around it. A second signal skips all of that. */
 #include "node.h"
 
 #include <pthread.h>

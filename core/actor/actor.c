@@ -63,8 +63,8 @@ static void drop_names(Actor *a) {
 const char *actor_who(const Actor *a, char *out) {
     size_t len = 0;
     if (a->names != NULL)
-        len = (size_t)snprintf(out, ACTOR_WHO_MAX - PID_TEXT_MAX, "%.*s ", (int)(a->names->len < 60 ? a->names->len : 60),
-                               a->names->text);
+        len = (size_t)snprintf(out, ACTOR_WHO_MAX - PID_TEXT_MAX, "%.*s ",
+                               (int)(a->names->len < 60 ? a->names->len : 60), a->names->text);
     pid_text(a->pid, out + len);
     return out;
 }
@@ -83,7 +83,9 @@ static void actor_free(Actor *a) {
 
 int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Message *start, uint64_t *pid,
                 uint64_t *monitor_ref) {
-    int64_t limit = o->mailbox_limit != 0 ? o->mailbox_limit : b->mailbox_limit != 0 ? b->mailbox_limit : config.mailbox_limit;
+    int64_t limit = o->mailbox_limit != 0   ? o->mailbox_limit
+                    : b->mailbox_limit != 0 ? b->mailbox_limit
+                                            : config.mailbox_limit;
     uint64_t ref = 0;
     Actor *a = pool_alloc(sizeof *a);
     if (a == NULL) return UV_ENOMEM;

@@ -1,13 +1,14 @@
 /* actor.h - one actor: mailbox slot, VM, behaviour, fibers, and its way from birth to death.
  *
- * Life: UNBORN (has a pid, takes messages, no VM yet) -> LIVE (body run, init's message first) -> ENDING (`terminate` runs) -> gone.
- * A newborn's VM is built by the worker that runs it first, so spawn itself is cheap.
+ * Life: UNBORN (has a pid, takes messages, no VM yet) -> LIVE (body run, init's message first) -> ENDING (`terminate`
+ * runs) -> gone. A newborn's VM is built by the worker that runs it first, so spawn itself is cheap.
  *
- * A fiber is a coroutine of the VM that handles messages or runs a forked function. `main`, the VM's main state, handles
- * messages; while its handler waits, a serial actor handles no others, and a concurrent one goes on with another fiber.
+ * A fiber is a coroutine of the VM that handles messages or runs a forked function. `main`, the VM's main state,
+ * handles messages; while its handler waits, a serial actor handles no others, and a concurrent one goes on with
+ * another fiber.
  *
- * Threads: an actor is touched by the worker that runs it alone, but for what says otherwise; everybody else reaches it
- * by messages. It is freed by that worker. */
+ * Threads: an actor is touched by the worker that runs it alone, but for what says otherwise; everybody else reaches
+ * it by messages. It is freed by that worker. */
 #ifndef ACTOR_ACTOR_H
 #define ACTOR_ACTOR_H
 #include <lua.h>
@@ -104,7 +105,7 @@ typedef struct ActorOptions {
 } ActorOptions;
 
 /* Makes an actor; init gets `start` (kind MESSAGE_START; taken on success). `spawner` may be NULL. *monitor_ref with
- * options->monitor. 0; UV_EAGAIN the limit of actors is reached; UV_EEXIST name taken; UV_EINVAL bad name; UV_ENOMEM. */
+ * options->monitor. 0; UV_EAGAIN the limit of actors is reached; UV_EEXIST name taken; UV_EINVAL bad name; UV_ENOMEM */
 int actor_spawn(const Behaviour *b, const ActorOptions *options, Actor *spawner, Message *start, uint64_t *pid,
                 uint64_t *monitor_ref);
 
@@ -112,7 +113,8 @@ TaskTurn actor_run(Task *task); /* the scheduler's */
 void     actor_wake(void *actor); /* the post's: any thread */
 void     actor_timer(uint64_t pid, uint64_t tag); /* the loop's: a timer of that actor is due; any thread */
 
-/* The actor ends as soon as it is between two pieces of work; `reason` (one value, any kind) is taken. The first reason stands. */
+/* The actor ends as soon as it is between two pieces of work; `reason` (one value, any kind) is taken. The first
+ * reason stands. */
 void actor_end(Actor *a, Message *reason);
 /* In the middle of a handler that cannot yield: did a kill come? */
 bool actor_must_die(Actor *a);

@@ -14,7 +14,8 @@ typedef struct ActorTimer {
     bool queued;     /* it went off and waits in Actor.due */
 } ActorTimer;
 
-/* `letter` (kind MESSAGE_SEND; taken on success) comes after `delay` ns, and then every `period` ns unless 0. A ref, or 0: no memory. */
+/* `letter` (kind MESSAGE_SEND; taken on success) comes after `delay` ns, and then every `period` ns unless 0. A ref,
+ * or 0: no memory. */
 uint64_t alarm_add(Actor *a, uint64_t delay, uint64_t period, Message *letter);
 bool     alarm_cancel(Actor *a, uint64_t ref); /* false: there is no such timer (any more) */
 /* For sleep: MESSAGE_TIMER with that ref comes, once. 0 or UV_ENOMEM. */

@@ -31,8 +31,9 @@ struct ArenaLarge { /* before each large block; 32 bytes, so the block stays 16-
     size_t unused;
 };
 
-/* Classes: 8 by 8 up to 128, where most of Lua's objects are; then steps of 16 up to 256, 64 up to 512, 128 up to 1024, and
- * 256 up to 2048: a bare state's own three blocks (1624, 1024 and 720 bytes) lie in the first chunk with the rest. */
+/* Classes: 8 by 8 up to 128, where most of Lua's objects are; then steps of 16 up to 256, 64 up to 512, 128 up to
+ * 1024, and 256 up to 2048: a bare state's own three blocks (1624, 1024 and 720 bytes) lie in the first chunk with the
+ * rest. */
 static unsigned class_of(size_t size) {
     if (size <= 128) return (unsigned)((size + 7) / 8 - 1);
     if (size <= 256) return (unsigned)(8 + (size + 15) / 16 - 1);
@@ -68,8 +69,8 @@ void arena_close(Arena *a) {
     arena_open(a, a->limit);
 }
 
-/* A new chunk with room for `need` bytes, growing slowly with what the VM holds already: one that is just over its first chunk shall
- * stay small. What is left of the old chunk goes to the free lists. */
+/* A new chunk with room for `need` bytes, growing slowly with what the VM holds already: one that is just over its
+ * first chunk shall stay small. What is left of the old chunk goes to the free lists. */
 static int add_chunk(Arena *a, size_t need) {
     size_t size = a->chunks == NULL ? FIRST_CHUNK : NEXT_CHUNK;
     while (a->chunks != NULL && size < LARGEST_CHUNK && size * 16 <= a->used) size *= 2;
@@ -162,6 +163,7 @@ void *arena_alloc(void *arena, void *block, size_t old_size, size_t size) {
     a->used += bytes - old_bytes;
     return moved;
 }
-/* A block that could not shrink stays, though Lua will free it by its new, smaller size. A small one then serves a smaller class;
- * a large one that should have become small is still chained and freed with the VM, and serves as a small block until
- * then; a large one that stays large remembers its real size. `used` errs by the difference, on the careful side. */
+/* A block that could not shrink stays, though Lua will free it by its new, smaller size. A small one then serves a
+ * smaller class; a large one that should have become small is still chained and freed with the VM, and serves as a
+ * small block until then; a large one that stays large remembers its real size. `used` errs by the difference, on the
+ * careful side. */

@@ -1,7 +1,7 @@
 /* arena.h - the memory of one VM, counted and capped.
  *
- * Small blocks are cut from a few chunks that belong to the VM alone: its objects lie together, and the end of the VM gives
- * the chunks back without visiting a single object. Large blocks come one by one from the pool and are chained.
+ * Small blocks are cut from a few chunks that belong to the VM alone: its objects lie together, and the end of the VM
+ * gives the chunks back without visiting a single object. Large blocks come one by one from the pool and are chained.
  * Threads: one at a time, whoever runs the VM. */
 #ifndef ACTOR_ARENA_H
 #define ACTOR_ARENA_H

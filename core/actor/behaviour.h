@@ -1,9 +1,9 @@
 /* behaviour.h - what an actor does: a module that returns a table of handlers. One entry a module and node.
  *
- * Before the first actor of a behaviour is made, its body is run once in a VM of its own, under a time and memory budget: so
- * spawn can say at once that it raises, or returns no table; and the node learns its handlers' names (which become atoms), its
- * settings and the modules it requires (whose text goes into the version).
- * Threads: from any; one lock inside. A Behaviour never changes and lives as long as the process. */
+ * Before the first actor of a behaviour is made, its body is run once in a VM of its own, under a time and memory
+ * budget: so spawn can say at once that it raises, or returns no table; and the node learns its handlers' names (which
+ * become atoms), its settings and the modules it requires (whose text goes into the version). Threads: from any; one
+ * lock inside. A Behaviour never changes and lives as long as the process. */
 #ifndef ACTOR_BEHAVIOUR_H
 #define ACTOR_BEHAVIOUR_H
 #include <lua.h>
@@ -25,7 +25,8 @@ typedef struct Behaviour {
 typedef int (*BehaviourOpenLibs)(lua_State *L); /* opens what a script may use; raises on error */
 void behaviour_open(BehaviourOpenLibs open_libs);
 
-/* By require path. Errors as source_find; UV_EINVAL also when the body raises or returns no table: err is one line or has the traceback. */
+/* By require path. Errors as source_find; UV_EINVAL also when the body raises or returns no table: err is one line or
+ * has the traceback. */
 int  behaviour_find(const char *name, const Behaviour **out, char *err, size_t err_size);
 int  behaviour_file(const char *path, const Behaviour **out, char *err, size_t err_size);
 

@@ -58,7 +58,7 @@ static Fiber *fiber_new(lua_State *L, FiberKind kind) {
     memset(f, 0, sizeof *f);
     f->kind = kind;
     f->state = FIBER_RUNNING;
-    f->sibling = a->others; /* ours first: the registry may raise, then it is freed with the actor, and has no coroutine */
+    f->sibling = a->others; /* ours first: the registry may raise; then it is freed with the actor, without L */
     a->others = f;
     lua_rawsetp(L, LUA_REGISTRYINDEX, f);
     f->L = thread;
@@ -149,8 +149,8 @@ void fiber_resume(Actor *a, Fiber *f) {
         runnable_first(a, f); /* it goes on where it was, before others of this actor begin */
         scheduler_expire();
     }
-    /* YIELD_WAITING: fiber_wait has seen to it. YIELD_EXIT: the actor ends, and with it the fiber. YIELD_USER cannot be:
-     * coroutine.yield refuses on the bottom of a fiber. */
+    /* YIELD_WAITING: fiber_wait has seen to it. YIELD_EXIT: the actor ends, and with it the fiber. YIELD_USER cannot
+     * be: coroutine.yield refuses on the bottom of a fiber. */
 }
 
 /* ---- waiting ---- */
@@ -166,7 +166,8 @@ int fiber_wait(lua_State *L, const char *what, uint64_t ref, uint64_t deadline, 
     Actor *a = actor_of(L);
     Fiber *f = a->current;
     fiber_check_waits(L, what);
-    /* While this handler waits, a concurrent actor handles others: they want a coroutine, and it can be made safely here. */
+    /* While this handler waits, a concurrent actor handles others: they want a coroutine, and it can be made safely
+     * here. */
     if (a->behaviour->concurrent && a->stage == ACTOR_LIVE && a->idle == NULL) {
         Fiber *other = fiber_new(L, FIBER_EXTRA);
         other->next = NULL;

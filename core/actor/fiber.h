@@ -14,8 +14,9 @@ void   fiber_begin(Actor *a, Fiber *f); /* ... and it is made to: resume it */
 void   fiber_runnable(Actor *a, Fiber *f); /* behind the others */
 Fiber *fiber_next(Actor *a);               /* the first runnable one, taken out; NULL */
 
-/* The running fiber waits for `ref` until `deadline` (clock_now time, 0 = for ever), then continues in `k`, which finds the answer by
- * fiber_answer. Returns what the calling C function must return; raises where it is not possible to wait (`what` says who asks). */
+/* The running fiber waits for `ref` until `deadline` (clock_now time, 0 = for ever), then continues in `k`, which
+ * finds the answer by fiber_answer. Returns what the calling C function must return; raises where it is not possible
+ * to wait (`what` says who asks). */
 int fiber_wait(lua_State *L, const char *what, uint64_t ref, uint64_t deadline, lua_KFunction k);
 void fiber_check_waits(lua_State *L, const char *what); /* raises if fiber_wait would */
 /* The answer that ended the wait, NULL when time was up. Lent: it lives until the fiber waits again or ends. */

@@ -79,7 +79,7 @@ static int push_call(lua_State *L, const Message *msg) {
         return 2 + decode(L, msg);
     default: break;
     }
-    if (msg->flags & MESSAGE_NAMED) { /* a name no loaded behaviour has a handler for; but this one may have it by other ways */
+    if (msg->flags & MESSAGE_NAMED) { /* no loaded behaviour has such a handler; this one may have it by other ways */
         size_t len;
         const char *name = codec_first_string(msg, &len);
         if (name != NULL && find(L, name, len) == LUA_TFUNCTION) {

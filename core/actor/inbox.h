@@ -1,8 +1,8 @@
 /* inbox.h - what an actor handles next: the order of its letters.
  *
  * 1. System messages act at once, before anything else, whenever the actor is between two messages.
- * 2. Notices of exits that the behaviour hears of (on_down, on_exit) go before all user messages but those that the dead one had sent itself:
- *    they keep their place before the notice.
+ * 2. Notices of exits that the behaviour hears of (on_down, on_exit) go before all user messages but those that the
+ * dead one had sent itself: they keep their place before the notice.
  * 3. Timers that went off take turns with user messages, so neither starves the other.
  * Threads: the worker that runs the actor. */
 #ifndef ACTOR_INBOX_H

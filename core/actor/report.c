@@ -31,8 +31,8 @@ static size_t add_level(char *out, size_t size, size_t len, const lua_Debug *ar)
     return ar->istailcall ? add(out, size, len, "\n\t(...tail calls...)") : len;
 }
 
-/* How many there are. lua_getstack walks down from the top, so counting one by one would be quadratic: 200,000 levels of
- * a runaway recursion took minutes. */
+/* How many there are. lua_getstack walks down from the top, so counting one by one would be quadratic: 200,000 levels
+ * of a runaway recursion took minutes. */
 static int count_levels(lua_State *L) {
     lua_Debug ar;
     int least = 0, most = 1;

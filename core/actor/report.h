@@ -1,5 +1,5 @@
-/* report.h - what went wrong in a VM, as text and as an error object, made without the VM's help (it may be out of memory).
- * Threads: whoever runs the VM. */
+/* report.h - what went wrong in a VM, as text and as an error object, made without the VM's help (it may be out of
+ * memory). Threads: whoever runs the VM. */
 #ifndef ACTOR_REPORT_H
 #define ACTOR_REPORT_H
 #include <lua.h>
@@ -11,9 +11,9 @@ struct Actor;
 /* L: a coroutine that failed with `status`, the error on top. Message and traceback. */
 void report_text(lua_State *L, int status, char *out, size_t size);
 
-/* The same as one error object {code, message, actor, behaviour, version, traceback} in a new message of that kind, for an exit's reason
- * or a failed ask. An error that is a table keeps its own fields (an error object from another actor its traceback). NULL when
- * memory is short. */
+/* The same as one error object {code, message, actor, behaviour, version, traceback} in a new message of that kind,
+ * for an exit's reason or a failed ask. An error that is a table keeps its own fields (an error object from another
+ * actor its traceback). NULL when memory is short. */
 Message *report_error(struct Actor *a, lua_State *L, int status);
 
 /* An error object with that code and text about `a`; NULL when memory is short. */

@@ -152,7 +152,9 @@ static bool good_name(const char *name) {
     return part > 0;
 }
 
-static bool reserved(const char *name) { return strncmp(name, "throng", 6) == 0 && (name[6] == '\0' || name[6] == '.'); }
+static bool reserved(const char *name) {
+    return strncmp(name, "throng", 6) == 0 && (name[6] == '\0' || name[6] == '.');
+}
 
 /* Under the lock. */
 static int find_in_dirs(const char *name, Source **out, char *err, size_t err_size) {

@@ -1,7 +1,8 @@
 /* source.h - module files, found by require path, compiled once a node, their bytecode shared by all VMs.
  *
- * Found in this order: `throng` and `throng.*` in the program itself, then each directory of the path (DIR/a/b.lua, DIR/a/b/init.lua),
- * then the other modules in the program. Threads: from any; one lock inside. A Source never changes. */
+ * Found in this order: `throng` and `throng.*` in the program itself, then each directory of the path (DIR/a/b.lua,
+ * DIR/a/b/init.lua), then the other modules in the program. Threads: from any; one lock inside. A Source never
+ * changes. */
 #ifndef ACTOR_SOURCE_H
 #define ACTOR_SOURCE_H
 #include <lua.h>
@@ -18,8 +19,8 @@ typedef struct Source {
 } Source;
 
 int  source_add_dir(const char *dir); /* behind the others; before actors run. UV_ENOMEM */
-/* A module. 0, and it lives as long as the process; UV_ENOENT (err: where it was looked for), UV_EINVAL (it does not parse, or the
- * name is none; err has file and line), UV_EIO, UV_ENOMEM. */
+/* A module. 0, and it lives as long as the process; UV_ENOENT (err: where it was looked for), UV_EINVAL (it does not
+ * parse, or the name is none; err has file and line), UV_EIO, UV_ENOMEM. */
 int  source_find(const char *name, const Source **out, char *err, size_t err_size);
 /* The same for a file, under a name made of the file's; its directory is not added to the path. */
 int  source_file(const char *path, const Source **out, char *err, size_t err_size);

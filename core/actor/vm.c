@@ -57,7 +57,8 @@ static void hook(lua_State *L, lua_Debug *ar) {
     }
     if (vm->deadline != 0) {
         lua_sethook(L, hook, LUA_MASKCOUNT, clock_now() > vm->deadline ? 1 : BODY_CHECK);
-        if (clock_now() > vm->deadline) luaL_error(L, "the module's body ran longer than %I ms (body.timeout)", (LUAI_UACINT)config.body_timeout);
+        if (clock_now() > vm->deadline)
+            luaL_error(L, "the module's body ran longer than %I ms (body.timeout)", (LUAI_UACINT)config.body_timeout);
     }
     if (vm->actor == NULL || !scheduler_expired()) return;
     if (lua_isyieldable(L)) {

@@ -1,11 +1,12 @@
 /* vm.h - one Lua state for one actor: its memory cap, and how it is stopped in the middle of its work.
  *
- * All Lua code of a VM runs inside vm_resume, on the main state or on coroutines of it, so everything can be preempted:
- * the watchdog's signal arms a count hook on the coroutine that runs, and the hook yields. A yield that is the platform's
+ * All Lua code of a VM runs inside vm_resume, on the main state or on coroutines of it, so everything can be
+ * preempted: the watchdog's signal arms a count hook on the coroutine that runs, and the hook yields. A yield that is
+ * the platform's
  * (`yielding` != YIELD_USER) passes through the coroutines of the script down to the worker, see api/coroutine.
  *
- * That lua_resume works on the main state is not in Lua's manual; it saves a coroutine (930 bytes) per actor. vm_resume is the only
- * place that relies on it, spec/actor/vm_spec.lua holds it.
+ * That lua_resume works on the main state is not in Lua's manual; it saves a coroutine (930 bytes) per actor.
+ * vm_resume is the only place that relies on it, spec/actor/vm_spec.lua holds it.
  *
  * Threads: one at a time, whoever runs the actor. */
 #ifndef ACTOR_VM_H
@@ -50,7 +51,8 @@ static inline Vm *vm_of(lua_State *L) { return *(Vm **)lua_getextraspace(L); }
 
 /* lua_resume for a coroutine of this VM, preemptible. `from`: the coroutine that resumes it, NULL for the worker. */
 int  vm_resume(lua_State *L, lua_State *from, int nargs, int *nresults);
-/* Ends a coroutine that failed or is suspended: its to-be-closed variables run; it can be resumed with a function again. */
+/* Ends a coroutine that failed or is suspended: its to-be-closed variables run; it can be resumed with a function
+ * again. */
 int  vm_reset(lua_State *L); /* as lua_resetthread */
 
 /* Raises, now and whenever the script catches it, until the coroutine is out. For who may not yield. */

@@ -43,7 +43,8 @@ int api_open_vm(lua_State *L) {
 
 Actor *api_actor(lua_State *L, const char *what) {
     Actor *a = actor_of(L);
-    if (a == NULL) luaL_error(L, "throng.%s: a module's body runs without an actor; call it in init or a handler", what);
+    if (a == NULL)
+        luaL_error(L, "throng.%s: a module's body runs without an actor; call it in init or a handler", what);
     return a;
 }
 

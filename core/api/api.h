@@ -1,8 +1,9 @@
 /* api.h - what Lua can touch: one file and one luaL_Reg per subject.
  *
- * Functions raise on misuse (wrong arguments, a value that can't be sent, no actor to act) and return false or nil with a word on
- * what may happen (a dead pid, a full mailbox, a taken name). lua/meta/throng.lua documents each for editors; a spec compares.
- * Threads: whoever runs the VM, but for api_open and api_close: the thread that builds the node. */
+ * Functions raise on misuse (wrong arguments, a value that can't be sent, no actor to act) and return false or nil
+ * with a word on what may happen (a dead pid, a full mailbox, a taken name). lua/meta/throng.lua documents each for
+ * editors; a spec compares. Threads: whoever runs the VM, but for api_open and api_close: the thread that builds the
+ * node. */
 #ifndef API_API_H
 #define API_API_H
 #include <lauxlib.h>
@@ -37,5 +38,5 @@ uint64_t api_check_ms(lua_State *L, int arg, double least); /* milliseconds -> n
 void     api_push_bits(lua_State *L, uint64_t bits);        /* a pid or ref; 0 = nil */
 /* A message named by the string at `name`, with the values from `first` to the top. Raises; gives. */
 Message *api_letter(lua_State *L, MessageKind kind, int name, int first);
-int      api_sent(lua_State *L, int err, Message *msg);     /* true, or false and why; what failed becomes a dead letter */
+int api_sent(lua_State *L, int err, Message *msg); /* true, or false and why; what failed becomes a dead letter */
 #endif

@@ -1,6 +1,7 @@
-/* Coroutines for scripts. Lua's own would do but for two things: the watchdog must know which coroutine runs (vm_resume), and when the
- * platform makes one yield (preempted, waiting in ask or sleep), everything around it must yield too, down to the worker,
- * and later go on as if nothing had been. `coroutine.yield` itself never leaves the script. */
+/* Coroutines for scripts. Lua's own would do but for two things: the watchdog must know which coroutine runs
+ * (vm_resume), and when the platform makes one yield (preempted, waiting in ask or sleep), everything around it must
+ * yield too, down to the worker, and later go on as if nothing had been. `coroutine.yield` itself never leaves the
+ * script. */
 #include <lauxlib.h>
 #include "actor/fiber.h"
 #include "api/api.h"

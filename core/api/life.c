@@ -18,7 +18,8 @@ static const struct {
 } grants[] = {{"io", GRANT_IO}, {"os", GRANT_OS}, {"debug", GRANT_DEBUG}, {"package", GRANT_PACKAGE}};
 
 /* Finds the behaviour and makes the actor with the values from `first` on. The actor's pid, and the monitor's ref. */
-static uint64_t make(lua_State *L, const char *what, const ActorOptions *options, int module, int first, uint64_t *ref) {
+static uint64_t make(lua_State *L, const char *what, const ActorOptions *options, int module, int first,
+                     uint64_t *ref) {
     const Behaviour *b;
     CodecError why;
     uint64_t pid;
@@ -62,7 +63,8 @@ static bool option(lua_State *L, const char *key, int type) {
         return false;
     }
     if (is != type)
-        luaL_error(L, "spawn_with: option '%s' must be a %s, not a %s", key, lua_typename(L, type), lua_typename(L, is));
+        luaL_error(L, "spawn_with: option '%s' must be a %s, not a %s", key, lua_typename(L, type),
+                   lua_typename(L, is));
     return true;
 }
 
@@ -89,11 +91,14 @@ static uint8_t allow(lua_State *L, const Actor *a) {
     for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
         uint8_t grant = 0;
         for (size_t g = 0; g < sizeof grants / sizeof grants[0]; g++)
-            if (lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), grants[g].name) == 0) grant = grants[g].grant;
+            if (lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), grants[g].name) == 0)
+                grant = grants[g].grant;
         if (grant == 0)
-            luaL_error(L, "spawn_with: allow[%I] must be one of \"io\", \"os\", \"debug\", \"package\"", (LUAI_UACINT)i);
+            luaL_error(L, "spawn_with: allow[%I] must be one of \"io\", \"os\", \"debug\", \"package\"",
+                       (LUAI_UACINT)i);
         if (!(a->may_grant & grant))
-            luaL_error(L, "spawn_with: this actor may not allow \"%s\": it was not allowed it itself", lua_tostring(L, -1));
+            luaL_error(L, "spawn_with: this actor may not allow \"%s\": it was not allowed it itself",
+                       lua_tostring(L, -1));
         all |= grant;
         lua_pop(L, 1);
     }
@@ -109,7 +114,8 @@ static void check_keys(lua_State *L) {
         for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
             found = found || (lua_type(L, -2) == LUA_TSTRING && strcmp(lua_tostring(L, -2), known[i]) == 0);
         if (!found)
-            luaL_error(L, "spawn_with: unknown option '%s' (there are name, monitor, link, memory, mailbox, allow, wait)",
+            luaL_error(L,
+                       "spawn_with: unknown option '%s' (there are name, monitor, link, memory, mailbox, allow, wait)",
                        luaL_tolstring(L, -2, NULL));
         lua_pop(L, 1);
     }

@@ -125,7 +125,9 @@ static int put_question(lua_State *L, int pid, uint64_t timeout, lua_KFunction k
     return fiber_wait(L, "ask", ref, clock_now() + timeout, k);
 }
 
-static int ask(lua_State *L) { return put_question(L, 1, (uint64_t)config.ask_timeout * CLOCK_NS_PER_MS, ask_answered); }
+static int ask(lua_State *L) {
+    return put_question(L, 1, (uint64_t)config.ask_timeout * CLOCK_NS_PER_MS, ask_answered);
+}
 
 static int ask_within(lua_State *L) { return put_question(L, 2, api_check_ms(L, 1, 0), ask_within_answered); }
 

@@ -74,7 +74,8 @@ static int require(lua_State *L) {
     return loaded(L, LUA_OK, 0);
 }
 
-/* As Lua's, but text only: made-up bytecode can break the VM from inside. A reader function is called to its end first. */
+/* As Lua's, but text only: made-up bytecode can break the VM from inside. A reader function is called to its end
+ * first. */
 static int load(lua_State *L) {
     size_t len;
     const char *mode = luaL_optstring(L, 3, "bt");
@@ -90,7 +91,8 @@ static int load(lua_State *L) {
         for (;;) {
             lua_pushvalue(L, 1);
             lua_call(L, 0, 1);
-            if (lua_isnil(L, -1) || (lua_isstring(L, -1) && lua_rawlen(L, -1) == 0 && lua_type(L, -1) == LUA_TSTRING)) break;
+            if (lua_isnil(L, -1) || (lua_isstring(L, -1) && lua_rawlen(L, -1) == 0 && lua_type(L, -1) == LUA_TSTRING))
+                break;
             if (!lua_isstring(L, -1)) return luaL_error(L, "reader function must return a string");
             luaL_addvalue(&b);
         }

@@ -36,4 +36,7 @@ static int whereis(lua_State *L) {
     return 1;
 }
 
-const luaL_Reg api_names[] = {{"register", do_register}, {"unregister", unregister}, {"whereis", whereis}, {NULL, NULL}};
+const luaL_Reg api_names[] = {{"register", do_register},
+                              {"unregister", unregister},
+                              {"whereis", whereis},
+                              {NULL, NULL}};

@@ -45,4 +45,5 @@ static int stats(lua_State *L) {
     return 1;
 }
 
-const luaL_Reg api_node[] = {{"node", node}, {"nodes", nodes}, {"shutdown", do_shutdown}, {"stats", stats}, {NULL, NULL}};
+const luaL_Reg api_node[] = {
+    {"node", node}, {"nodes", nodes}, {"shutdown", do_shutdown}, {"stats", stats}, {NULL, NULL}};

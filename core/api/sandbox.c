@@ -239,7 +239,9 @@ static void install(lua_State *L, int table, const Item *item) {
     lua_rawset(L, table);
 }
 
-static bool granted(lua_State *L, const Item *item) { return item->unless == 0 || (vm_of(L)->grants & item->unless) != 0; }
+static bool granted(lua_State *L, const Item *item) {
+    return item->unless == 0 || (vm_of(L)->grants & item->unless) != 0;
+}
 
 static int by_key(const void *a, const void *b) { return strcmp(((const Item *)a)->key, ((const Item *)b)->key); }
 
@@ -306,8 +308,8 @@ static int do_setmetatable(lua_State *L) {
     if (lua_istable(L, 2)) {
         lua_pushliteral(L, "__gc");
         if (lua_rawget(L, 2) != LUA_TNIL)
-            return luaL_error(L, "__gc is not there for actors: a finalizer can't be preempted; use a <close> variable or "
-                                 "the behaviour's terminate");
+            return luaL_error(L, "__gc is not there for actors: a finalizer can't be preempted; use a <close> "
+                                 "variable or the behaviour's terminate");
     }
     lua_settop(L, 2);
     lua_setmetatable(L, 1);
@@ -323,7 +325,8 @@ static int open_os(lua_State *L) {
 }
 
 bool sandbox_push_library(lua_State *L, const char *name) {
-    static const char *const names[] = {"string", "table", "math", "utf8", "coroutine", "os", "io", "debug", "package", "_G"};
+    static const char *const names[] = {"string", "table", "math",  "utf8",    "coroutine",
+                                        "os",     "io",    "debug", "package", "_G"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(names[i], name) == 0) {
             lua_pushglobaltable(L);

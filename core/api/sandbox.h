@@ -1,8 +1,9 @@
 /* sandbox.h - the globals of an actor: Lua's safe standard library, filled in as it is used.
  *
- * A fresh VM has an almost empty _G; the first use of `string` or `pairs` installs just that (100,000 idle actors need no 100,000 copies
- * of the library). Whoever looks at the whole (pairs, getmetatable, setmetatable) gets it whole, so no script sees a difference.
- * Left out: io, os but for time, debug but for traceback, loadfile, dofile, bytecode; they come back by `allow`. */
+ * A fresh VM has an almost empty _G; the first use of `string` or `pairs` installs just that (100,000 idle actors need
+ * no 100,000 copies of the library). Whoever looks at the whole (pairs, getmetatable, setmetatable) gets it whole, so
+ * no script sees a difference. Left out: io, os but for time, debug but for traceback, loadfile, dofile, bytecode;
+ * they come back by `allow`. */
 #ifndef API_SANDBOX_H
 #define API_SANDBOX_H
 #include <lua.h>

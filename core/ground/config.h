@@ -29,8 +29,8 @@ extern Config config; /* the node's */
 
 void config_preset(Config *c);
 
-/* "key=value"; a value may end in k, m, g (powers of 1024). 0, or UV_EINVAL with one line in err: what is wrong and what
- * would be right (an unknown key names the nearest one). */
+/* "key=value"; a value may end in k, m, g (powers of 1024). 0, or UV_EINVAL with one line in err: what is wrong and
+ * what would be right (an unknown key names the nearest one). */
 int config_set(Config *c, const char *assignment, char *err, size_t err_size);
 void config_list(void (*line)(void *context, const char *text), void *context); /* for --help: one line a key */
 #endif

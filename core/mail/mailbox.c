@@ -48,7 +48,7 @@ static int push_user(Mailbox *box, Message *msg, bool *wake) {
         if (count_of(head) + atomic_load_explicit(&box->taken, memory_order_relaxed) >= box->limit) return UV_ENOBUFS;
         msg->next = newest(head);
         want = pack(msg, count_of(head) + 1, (head & FLAGS) | (head & HELD ? 0 : AWAKE));
-        /* release: the owner that takes sees the message; acquire: as above, for the caller that reads Slot.owner too */
+        /* release: the owner that takes sees the message; acquire: as above, and for Slot.owner */
     } while (!atomic_compare_exchange_weak_explicit(&box->head, &head, want, memory_order_acq_rel,
                                                     memory_order_acquire));
     *wake = (want & AWAKE) != 0 && (head & AWAKE) == 0;
@@ -63,8 +63,8 @@ static int push_system(Mailbox *box, Message *msg, bool *wake) {
         /* release: the owner sees the message */
     } while (!atomic_compare_exchange_weak_explicit(&box->system, &top, msg, memory_order_release,
                                                     memory_order_relaxed));
-    /* release: an owner that saw the flag, and then looks into the lane, finds the message there. The owner may have taken
-     * it already, or died and left the box to another: then this is a look for nothing. */
+    /* release: an owner that saw the flag, and then looks into the lane, finds the message there. The owner may have
+     * taken it already, or died and left the box to another: then this is a look for nothing. */
     uint64_t head = atomic_fetch_or_explicit(&box->head, AWAKE | SYSTEM, memory_order_acq_rel);
     *wake = (head & (AWAKE | CLOSED)) == 0;
     return 0;

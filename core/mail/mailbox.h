@@ -40,7 +40,8 @@ void mailbox_open(Mailbox *box, uint32_t limit, bool awake);
  * *wake is true for the one push after which the caller must queue the owner. */
 int mailbox_push(Mailbox *box, Message *msg, bool *wake);
 
-/* All user messages pushed so far, oldest first, linked by `next`; NULL = none. Gives. Clears HELD. Adds their number to `taken`. */
+/* All user messages pushed so far, oldest first, linked by `next`; NULL = none. Gives. Clears HELD. Adds their number
+ * to `taken`. */
 Message *mailbox_take(Mailbox *box);
 Message *mailbox_take_system(Mailbox *box); /* the same for the system lane */
 static inline bool mailbox_has_system(Mailbox *box) {

@@ -6,7 +6,8 @@
 
 #define NAMES_TEXT_MAX 200
 
-int      names_add(const char *name, size_t len, uint64_t pid); /* 0; UV_EEXIST taken; UV_ENOMEM; UV_EINVAL empty or too long */
+/* 0; UV_EEXIST taken; UV_ENOMEM; UV_EINVAL empty or too long. */
+int      names_add(const char *name, size_t len, uint64_t pid);
 uint64_t names_find(const char *name, size_t len);              /* 0: nobody */
 int      names_remove(const char *name, size_t len, uint64_t pid); /* UV_ENOENT unless `pid` holds it */
 #endif

@@ -18,9 +18,9 @@ int post_send(Message *msg);
 /* Delivers or refuses; takes msg whatever happens. */
 void post_deliver(Message *msg);
 
-/* Takes a message that could not be delivered or answered, `why` a code of post_send, UV_ENOENT for no handler, UV_ETIMEDOUT for an
- * answer that came too late: counts the dead letter, logs it (a few a second, the rest as a number), and lets the sender of a
- * request, monitor or link know. */
+/* Takes a message that could not be delivered or answered, `why` a code of post_send, UV_ENOENT for no handler,
+ * UV_ETIMEDOUT for an answer that came too late: counts the dead letter, logs it (a few a second, the rest as a
+ * number), and lets the sender of a request, monitor or link know. */
 void post_refuse(Message *msg, int why);
 
 /* Answers the request `ref` of `asker` with an error object {code, message, actor}. `code` "down", "full", ... */

@@ -74,7 +74,8 @@ void registry_remove(Slot *slot) {
             uint32_t *more = realloc(spare, room * sizeof *spare);
             if (more != NULL) spare = more, spare_room = room;
         }
-        if (spare_count < spare_room) spare[spare_count++] = slot->number; /* without memory the slot is lost, not wrong */
+        if (spare_count < spare_room)
+            spare[spare_count++] = slot->number; /* without memory the slot is lost, not wrong */
     }
     pthread_mutex_unlock(&lock);
 }

@@ -18,8 +18,8 @@ typedef struct Slot {
     uint32_t number, generation; /* under the registry's lock */
 } Slot;
 
-/* Takes a slot for `owner`; its box opens awake (the caller queues the owner for its first turn). UV_EAGAIN: `limit` are
- * alive already; UV_ENOMEM. */
+/* Takes a slot for `owner`; its box opens awake (the caller queues the owner for its first turn). UV_EAGAIN: `limit`
+ * are alive already; UV_ENOMEM. */
 int      registry_add(void *owner, uint32_t mailbox_limit, size_t limit, Slot **out);
 /* From now on the pid is dead. The box must be closed already. The slot may be another's at once. */
 void     registry_remove(Slot *slot);

@@ -21,8 +21,8 @@ static void (*call)(void); /* written before the signal is installed */
 #endif
 
 #if defined(WITH_TSAN) && defined(__x86_64__)
-/* ThreadSanitizer holds signals back until the thread enters its runtime, which an endless loop in Lua never does. So the
- * handler goes to the kernel behind its back; it calls nothing that is instrumented. */
+/* ThreadSanitizer holds signals back until the thread enters its runtime, which an endless loop in Lua never does. So
+ * the handler goes to the kernel behind its back; it calls nothing that is instrumented. */
 struct KernelAction {
     void (*handler)(int);
     unsigned long flags;

@@ -17,6 +17,7 @@ int  loop_open(LoopCalls calls); /* starts the thread; 0 or a negative libuv err
 void loop_close(void);           /* ends it: handles closed, jobs that were submitted have run */
 int  loop_submit(void (*job)(void *), void *argument); /* UV_ENOMEM, UV_ECANCELED after close; in order per caller */
 
-TimerId loop_timer_add(uint64_t due_ns, uint64_t period_ns, uint64_t owner, uint64_t tag); /* clock_now time; 0 = no memory */
+/* In clock_now time; 0 = no memory. */
+TimerId loop_timer_add(uint64_t due_ns, uint64_t period_ns, uint64_t owner, uint64_t tag);
 bool    loop_timer_cancel(TimerId id);
 #endif

@@ -1,12 +1,15 @@
 /* scheduler.h - worker threads that run Tasks. It knows no actors.
  *
- * 1. Every worker has queues of its own: `ready` (first in, first out), `late` (tasks that used up a slice; behind the ready ones, but
- *    given a turn every few milliseconds), `newborn` (the newest first, so a tree of spawns stays shallow).
- * 2. What a task makes ready goes to the worker it runs on: talkers stay together. Other threads hand in through one shared list.
- * 3. Nobody is woken on the way of a message. A watchdog looks every millisecond: a worker whose queues have not run dry since
- *    the last look has work worth sharing; then an idle worker is woken, and thieves may take half.
+ * 1. Every worker has queues of its own: `ready` (first in, first out), `late` (tasks that used up a slice; behind the
+ *    ready ones, but given a turn every few milliseconds), `newborn` (the newest first, so a tree of spawns stays
+ *    shallow).
+ * 2. What a task makes ready goes to the worker it runs on: talkers stay together. Other threads hand in through one
+ *    shared list.
+ * 3. Nobody is woken on the way of a message. A watchdog looks every millisecond: a worker whose queues have not run
+ *    dry since the last look has work worth sharing; then an idle worker is woken, and thieves may take half.
  * 4. The watchdog ends slices: one that lasts over a millisecond while others wait (or ten while nobody does) is
- *    interrupted by a signal to its thread. A worker that cannot be interrupted (stuck in C) is replaced by a spare until it comes back.
+ *    interrupted by a signal to its thread. A worker that cannot be interrupted (stuck in C) is replaced by a spare
+ *    until it comes back.
  * 5. Workers with nothing to do spin shortly, then sleep; when all sleep, the watchdog does too.
  *
  * Threads: scheduler_ready from any; scheduler_born from a worker; the rest as it says. */
@@ -34,8 +37,8 @@ typedef struct SchedulerCalls {
 } SchedulerCalls;
 
 int  scheduler_open(int workers, int spares, uint64_t seed, SchedulerCalls calls); /* 0 or a negative libuv error */
-/* Workers end after their current slice; tasks that are queued are forgotten. UV_ETIMEDOUT: one is stuck in C, its thread
- * still runs, and the process had better end at once. */
+/* Workers end after their current slice; tasks that are queued are forgotten. UV_ETIMEDOUT: one is stuck in C, its
+ * thread still runs, and the process had better end at once. */
 int  scheduler_close(void);
 
 void scheduler_ready(Task *task);

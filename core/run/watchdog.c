@@ -1,5 +1,5 @@
-/* The watchdog: once a millisecond, while any worker is busy, it looks at how old each slice is and at who has work to share.
- * It never touches a task. See scheduler.h, 3 and 4. */
+/* The watchdog: once a millisecond, while any worker is busy, it looks at how old each slice is and at who has work to
+ * share. It never touches a task. See scheduler.h, 3 and 4. */
 #include <errno.h>
 #include <time.h>
 #include <uv.h>

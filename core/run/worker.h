@@ -7,7 +7,8 @@
 #include "run/ring.h"
 #include "run/scheduler.h"
 
-/* The newborn: the owner pushes and pops the newest, thieves take the oldest. A lock will do: a birth costs microseconds. */
+/* The newborn: the owner pushes and pops the newest, thieves take the oldest. A lock will do: a birth costs
+ * microseconds. */
 typedef struct Newborn {
     pthread_mutex_t lock; /* guards the rest but `count`, which is written under it and may be looked at without */
     Task **tasks;
@@ -32,7 +33,7 @@ typedef struct Worker {
     _Alignas(64) _Atomic bool share; /* thieves welcome; set by the watchdog, cleared by the owner; a hint */
     _Atomic bool expired;   /* set by the watchdog, cleared by the owner at the start of a slice */
     _Atomic bool late_due;  /* the late ones have waited long enough; set by the watchdog, cleared by the owner */
-    _Atomic int state;      /* WorkerState; RUNNING -> IDLE by the owner, IDLE -> RUNNING by who wakes, under the idle lock */
+    _Atomic int state; /* WorkerState; RUNNING -> IDLE by the owner, back by who wakes it; under the idle lock */
     sem_t wake;
     pthread_t thread;
     int number;
