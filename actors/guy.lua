@@ -1,5 +1,5 @@
 --- A guy lives in a region: with every tick he grows hungrier and sleepier.
---- A world has a great many of him, so he is kept small: what he does not need is not loaded.
+--- A world has a great many of him, and ticks them without end, so he is kept small: he holds just what he needs.
 local throng = require "throng"
 
 local send <const> = throng.send
@@ -9,13 +9,11 @@ local send <const> = throng.send
 ---@field number integer  by which his region knows him
 ---@field hunger integer
 ---@field sleep integer
----@field loud? boolean   he tells the log how he is
 local Guy = {}
 
-function Guy:init(number, loud)
+function Guy:init(number)
   self.region, self.number = throng.parent(), number
   self.hunger, self.sleep = 0, 0
-  if loud then self.loud = true end
   send(self.region, "taken", number) -- being born is taking beat 0
 end
 
@@ -23,7 +21,6 @@ end
 function Guy:on_tick()
   self.hunger = self.hunger + 1
   self.sleep = self.sleep + 1
-  if self.loud then throng.log.info("ticked", {hunger = self.hunger, sleep = self.sleep}) end
   send(self.region, "taken", self.number)
 end
 

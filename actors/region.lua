@@ -26,10 +26,10 @@ function Region:on_spawn(count, from)
   if not from then flock.gather(self, count, self.patience) end
   from = from or 1
   local last = math.min(count, from + SPAWN_AT_ONCE - 1)
-  local options = {link = true}
+  local options, module = {link = true}, self.loud and "loud_guy" or "guy"
   for number = from, last do
     if self.loud then options.name = ("region-%d/guy-%d"):format(self.number, number) end
-    local guy = throng.spawn_with(options, "guy", number, self.loud)
+    local guy = throng.spawn_with(options, module, number)
     flock.add(self, guy)
     if self.loud then throng.log.info("spawned", {guy = options.name, pid = guy}) end
   end

@@ -245,6 +245,27 @@ describe("the world's losses", function()
     assert.is_nil(after:find("info  region%-2/guy.*info  region%-2/guy.*info  region%-2/guy.*info  region%-2/guy"))
   end)
 
+  it("take the rest along when it is the core", function()
+    local r = node.run {options = {"--path", ACTORS}, script = [[
+      local throng = require "throng"
+      local Root = {}
+      function Root:init()
+        throng.spawn("world", "--regions", "2", "--rate", "100")
+        throng.every(1, "look")
+      end
+      function Root:on_look()
+        self.guy = self.guy or throng.whereis("region-2/guy-3")
+        if not self.guy then return end
+        if not self.killed then self.killed = throng.kill(throng.whereis("core")) end
+        for _, name in ipairs {"core", "region-1", "region-2", "region-1/guy-1", "region-2/guy-3"} do
+          if throng.whereis(name) then return end
+        end
+        throng.shutdown(7)
+      end
+      return Root]]}
+    assert.are.equal(7, r.code)
+  end)
+
   it("are told: Guys that crash in a tick, on different ones", function()
     local r = node.run(world_of([[
       function Guy:on_tick()
@@ -269,9 +290,9 @@ describe("the world's losses", function()
 
   it("are told: Guys that are never born", function()
     local r = node.run(world_of([[
-      function Guy:init(number, loud)
+      function Guy:init(number)
         if number == 2 then error("stillborn") end
-        base.init(self, number, loud)
+        base.init(self, number)
       end]], "--guys 3 --ticks 2 --rate 0 --json"))
     assert.are.equal(4, r.json.hunger_sum)
     assert_missing(r, 2, 6, 1, "region-1/guy-2: ")
@@ -291,7 +312,7 @@ describe("the world's losses", function()
         base.on_tick(self)
         while self.number == 2 and self.hunger == 3 do end
       end
-      function Guy:on_look() end]], "--guys 3 --ticks 10 --rate 0 --json --patience " .. node.slow))
+      function Guy:on_look() end]], "--guys 3 --ticks 10 --rate 0 --json --patience " .. 0.3 + node.slow / 10))
     assert.are.equal(20, r.json.hunger_sum)
     assert_missing(r, 10, 30, 1, "region-1/guy-2: stuck, did not take beat 4")
   end)
@@ -301,7 +322,7 @@ describe("the world's losses", function()
       function Guy:on_hunger()
         while self.number == 2 do end
         return self.hunger
-      end]], "--guys 100 --ticks 2 --rate 0 --json --patience " .. node.slow))
+      end]], "--guys 100 --ticks 2 --rate 0 --json --patience " .. 0.3 + node.slow / 10))
     assert.are.equal(198, r.json.hunger_sum)
     assert_missing(r, 2, 200, 1, "region-1/guy-2: ")
     assert.is_truthy(r.json.missing[1]:find("did not answer 'hunger'", 1, true))

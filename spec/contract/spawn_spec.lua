@@ -207,10 +207,10 @@ describe("spawn_with", function()
   end)
 
   it("wait raises timeout when init takes longer", function()
-    assert.are.same({"timeout", true}, {run([[
+    assert.are.same({"timeout"}, {run([[
       function Me:init()
         local e = try(throng.spawn_with, {wait = 5}, "endless")
-        done(e.code, e.message:find "5 ms" ~= nil)
+        done(e.code)
       end
     ]], {endless = "function Me:init() throng.sleep(600000) end"})})
   end)
