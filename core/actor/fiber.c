@@ -53,6 +53,7 @@ static Fiber *fiber_new(lua_State *L, FiberKind kind) {
     Actor *a = actor_of(L);
     luaL_checkstack(L, 2, NULL);
     lua_State *thread = lua_newthread(L);
+    *(Vm **)lua_getextraspace(thread) = vm_of(L); /* Lua copies the main state's, which may be held just now */
     Fiber *f = pool_alloc(sizeof *f);
     if (f == NULL) luaL_error(L, "out of memory");
     memset(f, 0, sizeof *f);
@@ -117,7 +118,7 @@ static void failed(Actor *a, Fiber *f, int status) {
             answer->ref = f->msg->ref;
             post_deliver(answer);
         } else {
-            post_fail(f->msg->from, f->msg->ref, a->pid, "error", "it failed, and memory is short");
+            post_fail(f->msg->from, f->msg->ref, a->pid, "error", "it failed, and memory is short", NULL);
         }
         f->msg->ref = 0; /* answered */
     }
@@ -238,7 +239,7 @@ static void fail_asker(Actor *a, Fiber *f) {
         answer->ref = f->msg->ref;
         post_deliver(answer);
     } else {
-        post_fail(f->msg->from, f->msg->ref, a->pid, "down", "it went down");
+        post_fail(f->msg->from, f->msg->ref, a->pid, "down", "it went down", NULL);
     }
     f->msg->ref = 0;
 }

@@ -123,7 +123,7 @@ static void reply(lua_State *L, Actor *a, const Message *msg) {
         snprintf(text, sizeof text, "the reply can't be sent: %s", err == UV_ENOMEM ? "out of memory" : why.text);
         answer = report_make(a, "reply", text);
         if (answer == NULL) {
-            post_fail(msg->from, msg->ref, a->pid, "reply", "out of memory");
+            post_fail(msg->from, msg->ref, a->pid, "reply", "out of memory", NULL);
             return;
         }
     }

@@ -19,11 +19,12 @@ static bool is_normal(const Message *reason) {
 
 /* A linked actor is gone. True: it is a notice to hear of; else it was dealt with. */
 static bool exit_came(Actor *a, Message *msg) {
-    if (!watch_take_exit(a, msg)) { /* unlinked in the meantime */
+    if (!watch_wants(a, msg)) { /* unlinked in the meantime */
         message_free(msg);
         return false;
     }
-    if (a->traps_exits) return true;
+    if (a->traps_exits) return true; /* still linked until it is heard, so that unlink can take it back */
+    watch_take(a, msg);
     if (is_normal(msg)) message_free(msg);
     else actor_end(a, msg);
     return false;
@@ -87,7 +88,7 @@ void inbox_system(Actor *a) {
             break;
         case MESSAGE_TIMER: alarm_handle(a, msg); break;
         case MESSAGE_DOWN:
-            if (watch_take_down(a, msg)) queue_push(&notices, msg);
+            if (watch_wants(a, msg)) queue_push(&notices, msg);
             else message_free(msg);
             break;
         case MESSAGE_EXIT:
@@ -139,7 +140,12 @@ Message *inbox_next(Actor *a) {
             a->start = NULL;
         } else if (a->early.first != NULL) {
             msg = queue_pop(&a->early);
-            if (is_user(msg)) mailbox_begun(&a->slot->box, 1);
+            if (is_user(msg)) {
+                mailbox_begun(&a->slot->box, 1);
+            } else if (!watch_take(a, msg)) { /* taken back while it waited here */
+                message_free(msg);
+                continue;
+            }
         } else if (a->due.first != NULL && !(a->saw_timer && fill(a))) {
             a->saw_timer = true;
             msg = alarm_letter(a, queue_pop(&a->due));

@@ -33,7 +33,7 @@ int vm_open(Vm *vm, size_t memory_limit, struct Actor *actor) {
         return UV_ENOMEM;
     }
     lua_atpanic(vm->L, panic);
-    *(Vm **)lua_getextraspace(vm->L) = vm; /* lua_newthread copies it into every coroutine */
+    *(Vm **)lua_getextraspace(vm->L) = vm;
     return 0;
 }
 
@@ -90,7 +90,9 @@ int vm_resume(lua_State *L, lua_State *from, int nargs, int *nresults) {
     if (vm->deadline != 0 || vm->doomed) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
     lua_State *outer = running; /* `from`, or another VM that tries out a body */
     running = L;
+    *(Vm **)lua_getextraspace(L) = vm;
     int status = lua_resume(L, from, nargs, nresults);
+    if (status == LUA_YIELD && vm->yielding != YIELD_USER) *(uintptr_t *)lua_getextraspace(L) |= 1;
     running = outer;
     return status;
 }

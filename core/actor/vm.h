@@ -27,9 +27,8 @@ typedef enum {
 /* What a VM may use beyond the safe libraries. */
 enum { GRANT_IO = 1, GRANT_OS = 2, GRANT_DEBUG = 4, GRANT_PACKAGE = 8, GRANT_ALL = 15 };
 
-#define VM_LAZY_TABLES 9
-
 struct Actor;
+struct Sandbox;
 
 typedef struct Vm {
     lua_State *L;        /* the main state */
@@ -40,14 +39,17 @@ typedef struct Vm {
     uint16_t fixed;      /* coroutines on the way whose resumer can't yield: then nobody may wait */
     bool has_finalizers; /* something in it must be closed: lua_close at the end */
     uint64_t deadline;   /* clock_now time after which the hook raises; 0 = none (for bodies tried out) */
-    const void *lazy[VM_LAZY_TABLES]; /* tables that are filled as they are used, see api/sandbox */
+    struct Sandbox *sandbox; /* api/sandbox's own, in the arena */
     Arena arena;
 } Vm;
 
 int  vm_open(Vm *vm, size_t memory_limit, struct Actor *actor); /* 0 or UV_ENOMEM */
 void vm_close(Vm *vm);                                          /* a VM that was never opened is fine */
 
-static inline Vm *vm_of(lua_State *L) { return *(Vm **)lua_getextraspace(L); }
+/* Each coroutine's extra space holds its VM, and in the lowest bit whether the platform holds it: it yielded by other ways than
+ * coroutine.yield, and only the platform may resume it. */
+static inline Vm *vm_of(lua_State *L) { return (Vm *)(*(uintptr_t *)lua_getextraspace(L) & ~(uintptr_t)1); }
+static inline bool vm_is_held(lua_State *L) { return *(uintptr_t *)lua_getextraspace(L) & 1; }
 
 /* lua_resume for a coroutine of this VM, preemptible. `from`: the coroutine that resumes it, NULL for the worker. */
 int  vm_resume(lua_State *L, lua_State *from, int nargs, int *nresults);

@@ -57,9 +57,15 @@ void watch_handle(Actor *a, Message *msg) {
     message_free(msg);
 }
 
-bool watch_take_down(Actor *a, const Message *msg) { return map_take(&a->watch.monitors, msg->ref, NULL); }
+bool watch_wants(const Actor *a, const Message *msg) {
+    return msg->kind == MESSAGE_DOWN ? map_get(&a->watch.monitors, msg->ref, NULL)
+                                     : map_get(&a->watch.links, msg->from, NULL);
+}
 
-bool watch_take_exit(Actor *a, const Message *msg) { return map_take(&a->watch.links, msg->from, NULL); }
+bool watch_take(Actor *a, const Message *msg) {
+    return msg->kind == MESSAGE_DOWN ? map_take(&a->watch.monitors, msg->ref, NULL)
+                                     : map_take(&a->watch.links, msg->from, NULL);
+}
 
 static void send_reason(Actor *a, MessageKind kind, uint64_t to, uint64_t ref, const Message *reason) {
     Message *msg = message_copy(reason);

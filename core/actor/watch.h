@@ -22,9 +22,10 @@ void watch_unlink(struct Actor *a, uint64_t pid);
 
 /* MONITOR, DEMONITOR, LINK or UNLINK came; takes it. */
 void watch_handle(struct Actor *a, Message *msg);
-/* A DOWN or EXIT came: is it (still) wanted? Forgets the monitor or link. */
-bool watch_take_down(struct Actor *a, const Message *msg);
-bool watch_take_exit(struct Actor *a, const Message *msg);
+/* A DOWN or EXIT: is it (still) wanted? */
+bool watch_wants(const struct Actor *a, const Message *msg);
+/* The same when it is about to be heard; forgets the monitor or link. */
+bool watch_take(struct Actor *a, const Message *msg);
 /* The actor is gone: all who watch or are linked are told why (one value). */
 void watch_farewell(struct Actor *a, const Message *reason);
 #endif

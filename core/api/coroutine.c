@@ -16,6 +16,7 @@ static lua_State *check_coroutine(lua_State *L, int arg) {
 static const char *status_of(lua_State *L, lua_State *co) {
     lua_Debug ar;
     if (L == co) return "running";
+    if (vm_is_held(co)) return "normal"; /* it waits, or was preempted; who resumed it waits with it */
     switch (lua_status(co)) {
     case LUA_YIELD: return "suspended";
     case LUA_OK:
@@ -114,6 +115,7 @@ static int call_wrapped(lua_State *L) {
 static int create(lua_State *L) {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_State *co = lua_newthread(L);
+    *(Vm **)lua_getextraspace(co) = vm_of(L); /* Lua copies the main state's, which may be held just now */
     lua_pushvalue(L, 1);
     lua_xmove(L, co, 1);
     return 1;

@@ -1,5 +1,6 @@
 #include "api/sandbox.h"
 
+#include <assert.h>
 #include <lualib.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,12 +27,17 @@ typedef struct Lib {
     size_t count, room;
 } Lib;
 
-/* Order is the number kept in Vm.lazy. Written by sandbox_open, read-only then. */
+/* Written by sandbox_open, read-only then. */
 enum { LIB_GLOBALS, LIB_THRONG, LIB_STRING, LIB_TABLE, LIB_MATH, LIB_UTF8, LIB_COROUTINE, LIB_OS, LIB_PID, LIBS };
 static Lib libs[LIBS] = {{.name = "_G"},   {.name = "throng"}, {.name = "string"},    {.name = "table"},
                          {.name = "math"}, {.name = "utf8"},   {.name = "coroutine"}, {.name = "os"},
                          {.name = "pid"}};
-_Static_assert(LIBS == VM_LAZY_TABLES, "a place in the VM for each lazy table");
+
+/* What a VM remembers of its lazily filled tables. It lies in the VM's arena and goes with it. */
+typedef struct Sandbox {
+    const void *table[LIBS]; /* lua_topointer of it; NULL: not there, or whole and ordinary */
+    uint64_t given[LIBS];    /* a bit for each item that was put in once */
+} Sandbox;
 
 static const char lazy_key; /* registry: the metatable of lazily filled tables */
 
@@ -197,16 +203,15 @@ static int push_globals(lua_State *L) {
 
 static Lib *lib_of(lua_State *L, int table) {
     const void *p = lua_topointer(L, table);
-    Vm *vm = vm_of(L);
+    const Sandbox *box = vm_of(L)->sandbox;
     for (int i = 0; i < LIBS; i++)
-        if (vm->lazy[i] == p) return &libs[i];
+        if (box->table[i] == p) return &libs[i];
     return NULL;
 }
 
 static void push_lazy(lua_State *L, int which) {
-    Vm *vm = vm_of(L);
     lua_createtable(L, 0, 0);
-    vm->lazy[which] = lua_topointer(L, -1);
+    vm_of(L)->sandbox->table[which] = lua_topointer(L, -1);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &lazy_key);
     lua_setmetatable(L, -2);
     /* One table each, kept: who drops the global finds the same one again by require. */
@@ -251,6 +256,9 @@ static int lazy_index(lua_State *L) {
     const Item wanted = {.key = lua_tostring(L, 2)};
     const Item *item = bsearch(&wanted, lib->items, lib->count, sizeof *item, by_key);
     if (item == NULL || !granted(L, item)) return 0;
+    uint64_t *given = &vm_of(L)->sandbox->given[lib - libs], bit = 1ull << (item - lib->items);
+    if (*given & bit) return 0; /* it was there, and the script took it away */
+    *given |= bit;
     install(L, 1, item);
     return 1;
 }
@@ -260,7 +268,7 @@ static void fill(lua_State *L, int table) {
     Lib *lib = lib_of(L, table);
     if (lib == NULL) return;
     for (size_t i = 0; i < lib->count; i++) {
-        if (!granted(L, &lib->items[i])) continue;
+        if (!granted(L, &lib->items[i]) || (vm_of(L)->sandbox->given[lib - libs] & 1ull << i)) continue;
         lua_pushstring(L, lib->items[i].key);
         bool there = lua_rawget(L, table) != LUA_TNIL;
         lua_pop(L, 1);
@@ -268,7 +276,7 @@ static void fill(lua_State *L, int table) {
         install(L, table, &lib->items[i]);
         lua_pop(L, 1);
     }
-    vm_of(L)->lazy[lib - libs] = NULL;
+    vm_of(L)->sandbox->table[lib - libs] = NULL;
     lua_pushnil(L);
     lua_setmetatable(L, table);
 }
@@ -286,6 +294,30 @@ static int lazy_pairs(lua_State *L) {
     lua_pushvalue(L, 1);
     lua_pushnil(L);
     return 3;
+}
+
+/* Those who look past metamethods see the table whole, too. */
+static int do_rawget(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checkany(L, 2);
+    lua_settop(L, 2);
+    fill(L, 1);
+    lua_rawget(L, 1);
+    return 1;
+}
+
+static int do_next(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    if (lua_isnoneornil(L, 2)) fill(L, 1);
+    return next_pair(L);
+}
+
+/* A new global, or a library function that is taken away before it was used: then the table must not bring it back. */
+static int lazy_newindex(lua_State *L) {
+    lua_settop(L, 3);
+    if (lua_isnil(L, 3)) fill(L, 1);
+    lua_rawset(L, 1);
+    return 0;
 }
 
 static int do_getmetatable(lua_State *L) {
@@ -342,15 +374,21 @@ static Item string_meta[32]; /* arithmetic of strings that look like numbers */
 static size_t string_meta_count;
 
 void sandbox_open_vm(lua_State *L) {
-    lua_createtable(L, 0, 2);
+    Vm *vm = vm_of(L);
+    vm->sandbox = arena_alloc(&vm->arena, NULL, 0, sizeof *vm->sandbox);
+    if (vm->sandbox == NULL) luaL_error(L, "out of memory");
+    *vm->sandbox = (Sandbox){0};
+    lua_createtable(L, 0, 3);
     lua_pushcfunction(L, lazy_index);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, lazy_pairs);
     lua_setfield(L, -2, "__pairs");
+    lua_pushcfunction(L, lazy_newindex);
+    lua_setfield(L, -2, "__newindex");
     lua_rawsetp(L, LUA_REGISTRYINDEX, &lazy_key);
 
     lua_pushglobaltable(L);
-    vm_of(L)->lazy[LIB_GLOBALS] = lua_topointer(L, -1);
+    vm->sandbox->table[LIB_GLOBALS] = lua_topointer(L, -1);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &lazy_key);
     lua_setmetatable(L, -2);
     lua_pop(L, 1);
@@ -381,11 +419,12 @@ static int push_log(lua_State *L) {
 }
 
 static void learn_all(lua_State *L) {
-    static const char *const globals[] = {"assert", "collectgarbage", "error", "ipairs", "next", "pairs", "pcall",
-                                          "rawequal", "rawget", "rawlen", "rawset", "select", "tonumber", "tostring",
+    static const char *const globals[] = {"assert", "collectgarbage", "error", "ipairs", "pairs", "pcall",
+                                          "rawequal", "rawlen", "rawset", "select", "tonumber", "tostring",
                                           "type", "xpcall", "_VERSION", NULL};
     static const char *const times[] = {"time", "clock", "date", "difftime", NULL};
     static const luaL_Reg own[] = {{"print", print}, {"getmetatable", do_getmetatable},
+                                   {"rawget", do_rawget}, {"next", do_next},
                                    {"setmetatable", do_setmetatable}, {NULL, NULL}};
     static const luaL_Reg *const throng[] = {api_message, api_life, api_names, api_timer, api_watch, api_node};
     static const struct {
@@ -439,6 +478,7 @@ int sandbox_open(void) {
     if (L == NULL) return UV_ENOMEM;
     learn_all(L);
     lua_close(L);
+    for (int i = 0; i < LIBS; i++) assert(libs[i].count <= 64); /* bits of Sandbox.given */
     for (int i = 0; i < LIBS; i++) qsort(libs[i].items, libs[i].count, sizeof *libs[i].items, by_key);
     return 0;
 }

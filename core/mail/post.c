@@ -43,12 +43,14 @@ static int put_field(Message **msg, const char *key, const char *value) {
     return err < 0 ? err : codec_put_string(msg, value, strlen(value));
 }
 
-void post_fail(uint64_t asker, uint64_t ref, uint64_t about, const char *code, const char *message) {
+void post_fail(uint64_t asker, uint64_t ref, uint64_t about, const char *code, const char *message,
+               const char *reason) {
     size_t mark;
     Message *msg = message_new(MESSAGE_FAIL, 0);
     if (msg == NULL || codec_open_table(&msg, true, &mark) < 0 || put_field(&msg, "code", code) < 0 ||
         put_field(&msg, "message", message) < 0 || codec_put_string(&msg, "actor", 5) < 0 ||
-        codec_put_pid(&msg, about) < 0 || codec_close_table(&msg, mark, 3) < 0) {
+        codec_put_pid(&msg, about) < 0 || (reason != NULL && put_field(&msg, "reason", reason) < 0) ||
+        codec_close_table(&msg, mark, reason != NULL ? 4 : 3) < 0) {
         message_free(msg); /* the asker's own timeout still ends its wait */
         log_format(LOG_ERROR, "", "out of memory: an ask could not be answered");
         return;
@@ -145,16 +147,16 @@ static void fail_ask(const Message *msg, int why) {
     pid_text(msg->to, who);
     if (why == UV_ENOENT) {
         snprintf(text, sizeof text, "%s has no handler on_%.*s", who, name_len, name);
-        post_fail(msg->from, msg->ref, msg->to, "no_handler", text);
+        post_fail(msg->from, msg->ref, msg->to, "no_handler", text, NULL);
     } else if (why == UV_ENOBUFS) {
         snprintf(text, sizeof text, "the mailbox of %s is full", who);
-        post_fail(msg->from, msg->ref, msg->to, "full", text);
+        post_fail(msg->from, msg->ref, msg->to, "full", text, NULL);
     } else if (why == UV_EHOSTUNREACH) {
         snprintf(text, sizeof text, "no way to the node of %s", who);
-        post_fail(msg->from, msg->ref, msg->to, "unreachable", text);
+        post_fail(msg->from, msg->ref, msg->to, "unreachable", text, NULL);
     } else {
         snprintf(text, sizeof text, "%s is dead", who);
-        post_fail(msg->from, msg->ref, msg->to, "down", text);
+        post_fail(msg->from, msg->ref, msg->to, "down", text, "noproc");
     }
 }
 

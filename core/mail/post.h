@@ -23,6 +23,7 @@ void post_deliver(Message *msg);
  * number), and lets the sender of a request, monitor or link know. */
 void post_refuse(Message *msg, int why);
 
-/* Answers the request `ref` of `asker` with an error object {code, message, actor}. `code` "down", "full", ... */
-void post_fail(uint64_t asker, uint64_t ref, uint64_t about, const char *code, const char *message);
+/* Answers the request `ref` of `asker` with an error object {code, message, actor, reason}. `code` "down", "full", ...;
+ * `reason` may be NULL. */
+void post_fail(uint64_t asker, uint64_t ref, uint64_t about, const char *code, const char *message, const char *reason);
 #endif

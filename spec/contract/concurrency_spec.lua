@@ -33,7 +33,8 @@ end
 
 describe("a serial behaviour", function()
   it("keeps other messages waiting while a handler asks, sleeps, or starts a child with wait", function()
-    for _, wait in ipairs {"self.slow:ask('slow', 5)", "throng.sleep(5)", "throng.spawn_with({wait = 60000}, 'slow')"} do
+    for _, wait in ipairs {"self.slow:ask('slow', 5)", "throng.sleep(5)",
+                           "throng.spawn_with({wait = 60000}, 'slow')"} do
       assert.are.same({"first begins", "first ends", "second"}, two("nil", wait), wait)
       assert.are.same({"first begins", "first ends", "second"}, two("false", wait), wait)
     end

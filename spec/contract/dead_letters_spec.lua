@@ -22,8 +22,8 @@ describe("a dead letter", function()
         done(throng.stats().dead_handler - before, pong)
       end
     ]]})
-    assert.matches('warn  dead letter: dance(1, "two", {x = {1, 2}}, nil, 1.5) from <0.1> to <1.1>: it has no such handler',
-                   scenario.last.err, 1, true)
+    assert.matches('warn  dead letter: dance(1, "two", {x = {1, 2}}, nil, 1.5) from <0.1> to <1.1>: '
+                   .. 'it has no such handler', scenario.last.err, 1, true)
   end)
 
   it("is none when the behaviour has on_other, which may also answer", function()
@@ -66,7 +66,8 @@ describe("a dead letter", function()
         throng.kill(throng.spawn_with({monitor = true, link = true}, "plain"))
       end
     ]]})})
-    assert.matches('dead letter: down%("killed"%) from <%d+%.%d+> to <%d+%.%d+>: it has no such handler', scenario.last.err)
+    assert.matches('dead letter: down%("killed"%) from <%d+%.%d+> to <%d+%.%d+>: it has no such handler',
+                   scenario.last.err)
     assert.matches('dead letter: exit%("killed"%) from', scenario.last.err)
   end)
 
@@ -146,12 +147,14 @@ describe("throng.stats", function()
     assert.are.same({}, run [[
       function Me:init()
         local wrong, stats = {}, throng.stats()
-        for _, key in ipairs {"messages", "sent", "asks", "spawned", "exited", "crashed", "preempted", "stolen", "slices",
-                              "dead_pid", "dead_full", "dead_handler", "dead_late", "dead_unreachable", "actors", "workers",
-                              "rss_bytes", "rss_peak_bytes", "cpu_ns"} do
+        for _, key in ipairs {"messages", "sent", "asks", "spawned", "exited", "crashed", "preempted", "stolen",
+                              "slices", "dead_pid", "dead_full", "dead_handler", "dead_late", "dead_unreachable",
+                              "actors", "workers", "rss_bytes", "rss_peak_bytes", "cpu_ns"} do
           if math.type(stats[key]) ~= "integer" or stats[key] < 0 then wrong[#wrong + 1] = key end
         end
-        if stats.rss_bytes > stats.rss_peak_bytes or stats.actors ~= 1 or stats.workers < 1 then wrong[#wrong + 1] = "sense" end
+        if stats.rss_bytes > stats.rss_peak_bytes or stats.actors ~= 1 or stats.workers < 1 then
+          wrong[#wrong + 1] = "sense"
+        end
         done(wrong)
       end
     ]])
@@ -173,7 +176,8 @@ describe("throng.log", function()
       function Me:init()
         throng.log.info("nameless")
         throng.register "core"
-        throng.log.info("spawned", {guy = throng.self(), b = "with blanks", a = 1, c = true, d = 1.5, e = 'quo"te', f = ""})
+        throng.log.info("spawned", {guy = throng.self(), b = "with blanks", a = 1, c = true, d = 1.5, e = 'quo"te',
+                                    f = ""})
         throng.log.warn("careful")
         throng.log.error("bad")
         done()
@@ -181,7 +185,8 @@ describe("throng.log", function()
     ]]
     assert.are.equal(4, #found)
     assert.matches("^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%dZ info  <0%.1> nameless$", found[1])
-    assert.matches('info  core <0.1> spawned a=1 b="with blanks" c=true d=1.5 e="quo\\"te" f="" guy=<0.1>', found[2], 1, true)
+    assert.matches('info  core <0.1> spawned a=1 b="with blanks" c=true d=1.5 e="quo\\"te" f="" guy=<0.1>',
+                   found[2], 1, true)
     assert.matches("warn  core <0.1> careful", found[3], 1, true)
     assert.matches("error core <0.1> bad", found[4], 1, true)
   end)
@@ -195,7 +200,9 @@ describe("throng.log", function()
     ]]
     for level, count in pairs {info = 3, warn = 2, error = 1, off = 0} do
       local found = 0
-      for _, line in ipairs(lines(text, {options = {"--log", level}})) do if line:find " at " then found = found + 1 end end
+      for _, line in ipairs(lines(text, {options = {"--log", level}})) do
+        if line:find " at " then found = found + 1 end
+      end
       assert.are.equal(count, found, level)
     end
     local debugs = table.concat(lines(text, {options = {"--log", "debug"}}), "\n")

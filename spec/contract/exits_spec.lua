@@ -443,8 +443,9 @@ describe("the node", function()
   end)
 
   it("ends with its root: 0 for normal, 1 and one line for another reason or a crash", function()
-    for _, case in ipairs {{"throng.exit()", 0}, {"throng.exit 'normal'", 0}, {"throng.exit 'broke'", 1, "^throng: .*broke"},
-                           {"error 'broke'", 1, "^throng: .*broke"}, {"throng.kill(throng.self())", 1, "^throng: .*killed"}} do
+    for _, case in ipairs {{"throng.exit()", 0}, {"throng.exit 'normal'", 0},
+                           {"throng.exit 'broke'", 1, "^throng: .*broke"}, {"error 'broke'", 1, "^throng: .*broke"},
+                           {"throng.kill(throng.self())", 1, "^throng: .*killed"}} do
       local r = scenario.start({([[function Me:init() throng.self():send "go" end
         function Me:on_go() %s end]]):format(case[1]), options = {"--log", "off"}}):wait()
       assert.are.equal(case[2], r.code, case[1])

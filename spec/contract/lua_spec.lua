@@ -53,11 +53,14 @@ describe("the language", function()
   end)
 
   it("has every metamethod", function()
-    assert.are.same({"add", "call 1", "index k", 42, "eq", "lt", "concat", "tostring", "unm", "idiv", 3, "band"}, {within [[
+    assert.are.same({"add", "call 1", "index k", 42, "eq", "lt", "concat", "tostring", "unm", "idiv", 3, "band"},
+                    {within [[
       local log = {}
       local mt = {}
       local function new() return setmetatable({}, mt) end
-      for _, name in ipairs {"add", "unm", "idiv", "band", "concat"} do mt["__" .. name] = function() return name end end
+      for _, name in ipairs {"add", "unm", "idiv", "band", "concat"} do
+        mt["__" .. name] = function() return name end
+      end
       mt.__call = function(_, x) return "call " .. x end
       mt.__index = function(_, k) return "index " .. k end
       mt.__newindex = function(t, k, v) rawset(t, k, v * 2) end
@@ -87,10 +90,11 @@ describe("the language", function()
     ]])
   end)
 
-  it("has endless recursion as an error that can be caught: the stack's end or the memory's, whichever is nearer", function()
+  it("has endless recursion as an error: the stack's end or the memory's, whichever is nearer", function()
     assert.are.same({"stack overflow", "not enough memory", "pong"}, {scenario.run {[[
       function Me:init()
-        local a, b = throng.spawn_with({memory = 256 * 2^20}, "recursing"), throng.spawn_with({memory = 2^20}, "recursing")
+        local a = throng.spawn_with({memory = 256 * 2^20}, "recursing")
+        local b = throng.spawn_with({memory = 2^20}, "recursing")
         done(a:ask "recurse", b:ask "recurse", b:ask "ping")
       end
     ]], recursing = [[
@@ -242,13 +246,14 @@ describe("coroutines", function()
       outer = coroutine.create(function() coroutine.resume(co) end)
       coroutine.resume(outer)
       local _, main = coroutine.running()
-      return states.new, states.running, states.outer, coroutine.status(co), coroutine.isyieldable(), main, states.yieldable,
-             (coroutine.resume(co))
+      return states.new, states.running, states.outer, coroutine.status(co), coroutine.isyieldable(), main,
+             states.yieldable, (coroutine.resume(co))
     ]]})
   end)
 
   it("pass values both ways, errors out, and can be closed", function()
-    assert.are.same({"1 2", "3", "end", "cannot resume dead coroutine", "boom", true, "closed", "nil", true, "dead"}, {within [[
+    assert.are.same({"1 2", "3", "end", "cannot resume dead coroutine", "boom", true, "closed", "nil", true, "dead"},
+                    {within [[
       local co = coroutine.create(function(a, b)
         local c = coroutine.yield(a .. " " .. b)
         coroutine.yield(tostring(c))
@@ -266,8 +271,10 @@ describe("coroutines", function()
       end)
       coroutine.resume(open)
       local closed, why = coroutine.close(open)
-      local bad = coroutine.create(function() local x <close> = setmetatable({}, {__close = function() error "late" end})
-        coroutine.yield() end)
+      local bad = coroutine.create(function()
+        local x <close> = setmetatable({}, {__close = function() error "late" end})
+        coroutine.yield()
+      end)
       coroutine.resume(bad)
       return one, two, three, four, five, closed, state, why, coroutine.close(bad) == false, coroutine.status(bad)
     ]]})
@@ -344,7 +351,8 @@ describe("errors", function()
       local _, c = pcall(error, "bare", 0)
       local _, d = pcall(error)
       local _, f = pcall(error, {x = "field"})
-      return a:find "subject%.lua:%d+: x" ~= nil, b:find "attempt to index a nil value %(local 't'%)" ~= nil, c, d == nil, f.x
+      return a:find "subject%.lua:%d+: x" ~= nil, b:find "attempt to index a nil value %(local 't'%)" ~= nil, c,
+             d == nil, f.x
     ]]})
   end)
 

@@ -29,7 +29,7 @@ end
 
 describe("a mailbox", function()
   for _, limit in ipairs {1, 2, 10, 1000} do
-    it(("with a limit of %d takes as many, then says full, and keeps the order of what it took"):format(limit), function()
+    it(("with a limit of %d takes as many, then says full, and keeps their order"):format(limit), function()
       assert.are.same({limit, false, "full", limit, true, true}, {run(([[
         function Me:init()
           local b = throng.spawn_with({mailbox = {limit = %d}}, "box")

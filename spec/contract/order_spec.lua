@@ -80,9 +80,11 @@ describe("a seed", function()
         %0
         if throng.stats().slices ~= slices then self.cut = (self.cut or 0) + 1 end]])
       text = text:gsub("self%.count, self%.wrong%)", "self.cut or 0)")
-      preempted = preempted + scenario.run {text, sender = SENDERS.sender, options = {"--workers", "1", table.unpack(options)}}
+      preempted = preempted + scenario.run {text, sender = SENDERS.sender,
+                                            options = {"--workers", "1", table.unpack(options)}}
       text = SENDERS[1]:gsub("self%.count, self%.wrong%)", "throng.stats().stolen)")
-      stolen = stolen + scenario.run {text, sender = SENDERS.sender, options = {"--workers", "3", table.unpack(options)}}
+      stolen = stolen + scenario.run {text, sender = SENDERS.sender,
+                                      options = {"--workers", "3", table.unpack(options)}}
     end)
     assert.is_true(preempted >= 5, "preempted " .. preempted)
     assert.is_true(stolen >= 1, "stolen " .. stolen)

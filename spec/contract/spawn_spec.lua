@@ -254,23 +254,23 @@ describe("spawn_with", function()
     local texts = {run [[
       function Me:init()
         local texts = {}
-        for i, options in ipairs {{nmae = "x"}, {name = 5}, {name = ""}, {monitor = 1}, {link = "yes"}, {memory = "much"},
-                                  {memory = 1}, {mailbox = 5}, {mailbox = {limit = 0}}, {mailbox = {full = "explode"}},
-                                  {allow = "io"}, {allow = {"everything"}}, {wait = -1}, {wait = true}} do
+        for i, options in ipairs {{nmae = "x"}, {name = 5}, {name = ""}, {monitor = 1}, {link = "yes"},
+                                  {memory = "much"}, {memory = 1}, {mailbox = 5}, {mailbox = {limit = 0}},
+                                  {mailbox = {full = "explode"}}, {allow = "io"}, {allow = {"everything"}}, {wait = -1}, {wait = true}} do
           texts[i] = try(throng.spawn_with, options, "echo").message
         end
         done(table.unpack(texts))
       end
     ]]}
-    local names = {"nmae", "name", "name", "monitor", "link", "memory", "memory", "mailbox", "mailbox.limit", "mailbox.full",
-                   "allow", "allow", "wait", "wait"}
+    local names = {"nmae", "name", "name", "monitor", "link", "memory", "memory", "mailbox", "mailbox.limit",
+                   "mailbox.full", "allow", "allow", "wait", "wait"}
     assert.are.equal(#names, #texts)
     for i, name in ipairs(names) do assert.matches(name, texts[i], 1, true) end
   end)
 
   it("allow gives libraries to that actor only; what one has not one can't give", function()
-    assert.are.same({{"table", "nil", "nil"}, {"nil", "nil", "nil"}, {"nil", "function", "nil"}, {"nil", "nil", "function"},
-                     true}, {run([[
+    assert.are.same({{"table", "nil", "nil"}, {"nil", "nil", "nil"}, {"nil", "function", "nil"},
+                     {"nil", "nil", "function"}, true}, {run([[
       function Me:init()
         local function has(allow) return {throng.spawn_with({allow = allow}, "has"):ask "has"} end
         done(has {"io"}, has {}, has {"os"}, has {"debug"}, throng.spawn "has":ask "give")

@@ -27,9 +27,9 @@ describe("a value", function()
         local wrong, e = {}, throng.spawn "echo"
         local bytes = {}
         for i = 0, 255 do bytes[#bytes + 1] = string.char(i) end
-        local values = {true, false, 0, 1, -1, math.maxinteger, math.mininteger, 2^53 // 1 | 0, 127, 128, 255, 256, -128, -129,
-          65535, 65536, 1 << 31, 1 << 32, 0.0, -0.0, 0.1, 1 / 3, 1e308, 5e-324, -1e-300, 1/0, -1/0, 2^53, 3.0, math.pi,
-          "", "x", "\0", "a\0b", table.concat(bytes), ("x"):rep(255), ("x"):rep(256), ("y"):rep(65536), "äöü"}
+        local values = {true, false, 0, 1, -1, math.maxinteger, math.mininteger, 2^53 // 1 | 0, 127, 128, 255,
+          256, -128, -129, 65535, 65536, 1 << 31, 1 << 32, 0.0, -0.0, 0.1, 1 / 3, 1e308, 5e-324, -1e-300, 1/0, -1/0,
+          2^53, 3.0, math.pi, "", "x", "\0", "a\0b", table.concat(bytes), ("x"):rep(255), ("x"):rep(256), ("y"):rep(65536), "äöü"}
         for i = 1, #values do
           local v = values[i]
           local w = e:ask("echo", v)
@@ -57,7 +57,8 @@ describe("a value", function()
         local e = throng.spawn "echo"
         local big = {}
         for i = 1, 10000 do big[i] = {i, tostring(i)} end
-        for i, t in ipairs {{}, {1, 2, 3}, {1, nil, 3}, {x = 1}, {1, 2, x = {y = {z = {}}}}, {[0] = 0, [-1] = -1, [2^40 | 0] = 1},
+        for i, t in ipairs {{}, {1, 2, 3}, {1, nil, 3}, {x = 1}, {1, 2, x = {y = {z = {}}}}, {[0] = 0, [-1] = -1},
+                            {[2^40 | 0] = 1},
                             {[1.5] = "f", [true] = "t", [false] = "f"}, {[throng.self()] = e, e}, {{}, {}, {{}}}, big,
                             {[throng.monitor(e)] = "ref"}} do
           local back = e:ask("echo", t)
@@ -203,7 +204,8 @@ describe("a message's name", function()
     assert.are.same({"one", "other a b 1", "other \1 2", "other terminate 3", "other init 4", "long"}, {run([[
       function Me:init()
         local o = throng.spawn "other"
-        done(o:ask "one", o:ask("a b", 1), o:ask("\1", 2), o:ask("terminate", 3), o:ask("init", 4), o:ask(("n"):rep(1000)))
+        done(o:ask "one", o:ask("a b", 1), o:ask("\1", 2), o:ask("terminate", 3), o:ask("init", 4),
+             o:ask(("n"):rep(1000)))
       end
     ]], {other = [[
       function Me:on_one() return "one" end

@@ -13,13 +13,13 @@
 ---   throng
 ---   done(...)         ends the node; scenario.run returns the values (as cjson carries them; pids as their texts,
 ---                     errors as tables, nil as the text "nil" except within tables)
----   try(f, ...)       what pcall gives, but the error alone: a table with at least `message`, or nil if f did not raise
+---   try(f, ...)       calls f and returns its error, a table with at least `message`, or nil if it raised none
 ---   spin(condition)   computes until condition() is true: no message is handled meanwhile
 ---   ended(pid)        true once the actor is dead: it takes no message
 ---   witness(pid)      watches it; returns a function that is true once its downs and exits were sent
 ---   note(self, ...)   appends a list of the values to self.notes
----   hold(pid)         returns when pid, which has Me.on_hold = scene.on_hold, is in the middle of a handler that computes
----   release()         until release() is called
+---   hold(pid)         returns when pid, which has Me.on_hold = scene.on_hold, is in the middle of a handler that
+---   release()         computes until release() is called
 --- A node that does not end by itself with the expected code is an error; any red spec shows scripts, log and result.
 local node = require "spec.support.node"
 local seed = require "spec.support.seed"
