@@ -30,12 +30,15 @@ static const char usage[] =
 static int wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 static int wrong(const char *format, ...) {
+    char text[512];
     va_list args;
     va_start(args, format);
-    fputs("throng: ", stderr);
-    vfprintf(stderr, format, args);
-    fputs(" ('throng help' shows what there is)\n", stderr);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    fputs("throng: ", stderr);
+    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) /* what was typed stays on one line */
+        fprintf(stderr, *c < ' ' || *c == 127 ? "\\x%02X" : "%c", *c);
+    fputs(" ('throng help' shows what there is)\n", stderr);
     return 2;
 }
 

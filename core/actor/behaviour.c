@@ -86,7 +86,11 @@ static int try_out(Behaviour *b, char *err, size_t err_size) {
     t.vm.deadline = clock_now() + (uint64_t)config.body_timeout * CLOCK_NS_PER_MS;
     lua_pushcfunction(t.vm.L, try_body);
     int status = vm_resume(t.vm.L, NULL, 0, &results);
-    if (status == LUA_YIELD) {
+    if (t.vm.doomed) {
+        result = UV_EINVAL;
+        snprintf(err, err_size, "%s: its body ran longer than %lld ms (body.timeout)", b->source->path,
+                 (long long)config.body_timeout);
+    } else if (status == LUA_YIELD) {
         result = UV_EINVAL;
         snprintf(err, err_size, "%s: a module's body can't wait", b->source->path);
     } else if (status != LUA_OK) {

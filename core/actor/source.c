@@ -86,7 +86,9 @@ static int compile(const char *name, const char *path, const char *text, size_t 
     }
     if (luaL_loadbufferx(L, text, len, chunk, "t") != LUA_OK) {
         result = UV_EINVAL;
-        snprintf(err, err_size, "%s", lua_tostring(L, -1));
+        const char *why = lua_tostring(L, -1); /* names the file, but for bytecode */
+        bool named = strncmp(why, path, strlen(path)) == 0;
+        snprintf(err, err_size, "%s%s%s", named ? "" : path, named ? "" : ": ", why);
         goto end;
     }
     if (lua_dump(L, append, &code, 0) != 0) goto end;

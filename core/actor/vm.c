@@ -6,7 +6,6 @@
 #include <uv.h>
 #include "actor/actor.h"
 #include "ground/clock.h"
-#include "ground/config.h"
 #include "ground/log.h"
 #include "run/scheduler.h"
 
@@ -15,6 +14,8 @@
 
 /* The coroutine that runs on this thread, for the signal handler; NULL while none does. */
 static _Thread_local lua_State *volatile running __attribute__((tls_model("initial-exec")));
+
+static void hook(lua_State *L, lua_Debug *ar);
 
 /* Lua's last word outside of any protected call. Nothing of ours runs Lua there. */
 static int panic(lua_State *L) {
@@ -37,28 +38,38 @@ int vm_open(Vm *vm, size_t memory_limit, struct Actor *actor) {
     return 0;
 }
 
+/* Lua closes files and the like; a VM without any is just dropped. One that was ended from within a hook has its hooks off, and its
+ * to-be-closed variables could loop: it is dropped in any case, and an open file of it stays open. */
 void vm_close(Vm *vm) {
     if (vm->L == NULL) return;
-    if (vm->has_finalizers) {
-        if (lua_status(vm->L) != LUA_OK) lua_resetthread(vm->L); /* killed in the middle of something */
+    if (vm->has_finalizers && !vm->doomed) {
+        vm->doomed = true; /* killed in the middle of something: what it still wants to run is ended at once */
+        lua_sethook(vm->L, hook, LUA_MASKCOUNT, 1);
         lua_close(vm->L);
     }
     vm->L = NULL;
     arena_close(&vm->arena);
 }
 
+/* Raises out of a VM that must end, as what no script can hook into: an error of memory calls no message handler. (An ordinary
+ * error calls it while hooks are off, and a loop in there could not be ended any more.) */
+static int raise_end(lua_State *L) {
+    vm_of(L)->arena.limit = 0;
+    lua_newuserdatauv(L, 64, 0);
+    return luaL_error(L, "the actor ends"); /* not reached */
+}
+
 static void hook(lua_State *L, lua_Debug *ar) {
     (void)ar;
     Vm *vm = vm_of(L);
     lua_sethook(L, NULL, 0, 0);
+    if (vm->deadline != 0) {
+        vm->doomed = vm->doomed || clock_now() > vm->deadline;
+        lua_sethook(L, hook, LUA_MASKCOUNT, BODY_CHECK);
+    }
     if (vm->doomed) {
         lua_sethook(L, hook, LUA_MASKCOUNT, 1); /* one raise is swallowed by a pcall */
-        luaL_error(L, "the actor ends");
-    }
-    if (vm->deadline != 0) {
-        lua_sethook(L, hook, LUA_MASKCOUNT, clock_now() > vm->deadline ? 1 : BODY_CHECK);
-        if (clock_now() > vm->deadline)
-            luaL_error(L, "the module's body ran longer than %I ms (body.timeout)", (LUAI_UACINT)config.body_timeout);
+        raise_end(L);
     }
     if (vm->actor == NULL || !scheduler_expired()) return;
     if (lua_isyieldable(L)) {
@@ -81,7 +92,7 @@ void vm_preempt_after(lua_State *L, int instructions) { lua_sethook(L, hook, LUA
 int vm_doom(lua_State *L) {
     vm_of(L)->doomed = true;
     lua_sethook(L, hook, LUA_MASKCOUNT, 1);
-    return luaL_error(L, "the actor ends");
+    return raise_end(L);
 }
 
 int vm_resume(lua_State *L, lua_State *from, int nargs, int *nresults) {

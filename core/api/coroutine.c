@@ -64,6 +64,7 @@ static int run(lua_State *L, lua_State *co, int args, bool wrapped) {
         int status = vm_resume(co, L, args, &results);
         vm->fixed -= fixed;
         if (status != LUA_OK && status != LUA_YIELD) {
+            if (vm->doomed) return vm_doom(L); /* on the way out: nothing is closed, nothing caught */
             if (wrapped) vm_reset(co); /* its to-be-closed variables; leaves the error on top */
             return give_error(L, co, wrapped);
         }

@@ -26,6 +26,8 @@ static uint64_t make(lua_State *L, const char *what, const ActorOptions *options
     Actor *a = api_actor(L, what);
     luaL_checktype(L, module, LUA_TSTRING);
     static _Thread_local char text[ERROR_TEXT]; /* large, and needed no longer than this call */
+    if (strlen(lua_tostring(L, module)) != lua_rawlen(L, module))
+        errors_raise(L, "spawn", "%s: a module's name has no zero bytes", what);
     int err = behaviour_find(lua_tostring(L, module), &b, text, sizeof text);
     if (err < 0) errors_raise(L, "spawn", "%s: %s", what, text);
     Message *start = message_new(MESSAGE_START, 0);
@@ -53,6 +55,12 @@ static int spawn(lua_State *L) {
     ActorOptions options = {0};
     api_push_bits(L, make(L, "spawn", &options, 1, 2, NULL));
     return 1;
+}
+
+/* Is the value that string? Zero bytes are bytes as others. */
+static bool same(lua_State *L, int index, const char *text) {
+    return lua_type(L, index) == LUA_TSTRING && lua_rawlen(L, index) == strlen(text) &&
+           strcmp(lua_tostring(L, index), text) == 0;
 }
 
 /* One field of spawn_with's options on top of the stack, of the right type or absent (then popped: false). */
@@ -91,7 +99,7 @@ static uint8_t allow(lua_State *L, const Actor *a) {
     for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
         uint8_t grant = 0;
         for (size_t g = 0; g < sizeof grants / sizeof grants[0]; g++)
-            if (lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), grants[g].name) == 0)
+            if (same(L, -1, grants[g].name))
                 grant = grants[g].grant;
         if (grant == 0)
             luaL_error(L, "spawn_with: allow[%I] must be one of \"io\", \"os\", \"debug\", \"package\"",
@@ -112,7 +120,7 @@ static void check_keys(lua_State *L) {
     while (lua_next(L, 1) != 0) {
         bool found = false;
         for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-            found = found || (lua_type(L, -2) == LUA_TSTRING && strcmp(lua_tostring(L, -2), known[i]) == 0);
+            found = found || same(L, -2, known[i]);
         if (!found)
             luaL_error(L,
                        "spawn_with: unknown option '%s' (there are name, monitor, link, memory, mailbox, allow, wait)",

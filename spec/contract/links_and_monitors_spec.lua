@@ -149,27 +149,30 @@ describe("a monitor", function()
     ]]})
   end)
 
-  it("taken back when its down is already on its way is taken back", function()
-    assert.are.same({true, {1, 3}}, {run [[
-      function Me:init()
-        local pid = throng.spawn "mortal"
-        self.numbers, self.heard = {}, {}
-        local refs = {throng.monitor(pid), throng.monitor(pid), throng.monitor(pid)}
-        for i, ref in ipairs(refs) do self.numbers[ref] = i end
-        pid:send "die"
-        spin(function() return ended(pid) end)
-        for i = 1, 3 do throng.spawn("mortal"):ask("ping") end
-        self.taken = throng.demonitor(refs[2])
-      end
-      function Me:on_down(_, _, ref)
-        table.insert(self.heard, self.numbers[ref])
-        if #self.heard == 2 then throng.after(5, "look") end
-      end
-      function Me:on_look()
-        table.sort(self.heard)
-        done(self.taken, self.heard)
-      end
-    ]]})
+  it("taken back when its down is already on its way is taken back, in the mailbox or out of it", function()
+    for _, wait in ipairs {"", "throng.sleep(0)"} do
+      assert.are.same({true, {1, 3}}, {run(([[
+        function Me:init()
+          local pid = throng.spawn "mortal"
+          self.numbers, self.heard = {}, {}
+          local refs = {throng.monitor(pid), throng.monitor(pid), throng.monitor(pid)}
+          for i, ref in ipairs(refs) do self.numbers[ref] = i end
+          local gone = witness(pid)
+          pid:send "die"
+          spin(gone)
+          %s
+          self.taken = throng.demonitor(refs[2])
+        end
+        function Me:on_down(_, _, ref)
+          table.insert(self.heard, self.numbers[ref])
+          if #self.heard == 2 then throng.after(5, "look") end
+        end
+        function Me:on_look()
+          table.sort(self.heard)
+          done(self.taken, self.heard)
+        end
+      ]]):format(wait))}, wait)
+    end
   end)
 
   it("can't be taken back once its down was heard, nor by another", function()
@@ -458,22 +461,25 @@ describe("a link", function()
     ]]})
   end)
 
-  it("taken away drops an exit already on its way", function()
-    assert.are.same({"none", "pong"}, {run [[
-      function Me:init()
-        throng.trap_exits(true)
-        self.b = throng.spawn "mortal"
-        local a = throng.spawn_with({link = true}, "mortal")
-        local gone = witness(a)
-        a:send("die", "x")
-        spin(gone)
-        throng.unlink(a)
-        self.heard = "none"
-        throng.after(5, "look")
-      end
-      function Me:on_exit(_, reason) self.heard = reason end
-      function Me:on_look() done(self.heard, self.b:ask "ping") end
-    ]]})
+  it("taken away drops an exit already on its way, in the mailbox or out of it", function()
+    for _, wait in ipairs {"", "throng.sleep(0)"} do
+      assert.are.same({"none", "pong"}, {run(([[
+        function Me:init()
+          throng.trap_exits(true)
+          self.b = throng.spawn "mortal"
+          local a = throng.spawn_with({link = true}, "mortal")
+          local gone = witness(a)
+          a:send("die", "x")
+          spin(gone)
+          %s
+          throng.unlink(a)
+          self.heard = "none"
+          throng.after(5, "look")
+        end
+        function Me:on_exit(_, reason) self.heard = reason end
+        function Me:on_look() done(self.heard, self.b:ask "ping") end
+      ]]):format(wait))}, wait)
+    end
   end)
 
   it("of two that die at once is one end each, and no notice comes twice", function()

@@ -26,7 +26,7 @@ describe("a message", function()
         check.raises("argument 2", way, {[print] = 1})
         check.raises("argument 2", way, {[{}] = print})
         check.raises("argument 2%.a%.b%[3%]", way, cycle)
-        check.raises("argument 2%.two: .*twice", way, {one = twice, two = twice})
+        check.raises("argument 2%.%a+: .*twice", way, {one = twice, two = twice})
       end
       check.same(0, echo:ask("sum"))
     ]]}

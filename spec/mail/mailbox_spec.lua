@@ -1,0 +1,164 @@
+local mailbox = require "door.mailbox"
+local seed = require "spec.support.seed"
+
+local USER <const>, SYSTEM <const> = false, true
+
+describe("a mailbox", function()
+  it("gives each lane whole, in the order of pushing", function()
+    local box = mailbox.new(10)
+    for tag = 1, 4 do box:push(tag, USER) end
+    for tag = 11, 13 do box:push(tag, SYSTEM) end
+    box:push(5, USER)
+    assert.are.same({11, 12, 13}, box:take_system())
+    assert.are.same({1, 2, 3, 4, 5}, box:take())
+    assert.are.same({}, box:take())
+    assert.are.same({}, box:take_system())
+  end)
+
+  it("asks only the push that finds it asleep to wake the owner", function()
+    local box = mailbox.new(10)
+    assert.is_true(box:push(1, USER))
+    assert.is_false(box:push(2, USER))
+    assert.is_false(box:push(3, SYSTEM))
+    box:take()
+    assert.is_false(box:push(4, USER)) -- it runs
+    box:take()
+    box:take_system()
+    assert.is_true(box:sleep(false))
+    assert.is_true(box:push(5, SYSTEM))
+    assert.is_false(box:push(6, SYSTEM))
+    assert.is_false(box:push(7, USER))
+  end)
+
+  it("that was born awake wakes nobody", function()
+    local box = mailbox.new(10, true)
+    assert.is_false(box:push(1, USER))
+    assert.is_false(box:push(2, SYSTEM))
+  end)
+
+  it("lets nobody fall asleep over what is there", function()
+    local box = mailbox.new(10, true)
+    box:push(1, USER)
+    assert.is_false(box:sleep(false))
+    box:take()
+    box:push(2, SYSTEM)
+    assert.is_true(box:has_system())
+    assert.is_false(box:sleep(false))
+    assert.is_false(box:sleep(true))
+    box:take_system()
+    assert.is_false(box:has_system())
+    assert.is_true(box:sleep(false))
+  end)
+
+  describe("that is held", function()
+    it("takes user messages in without waking", function()
+      local box = mailbox.new(10, true)
+      box:push(1, USER)
+      assert.is_true(box:sleep(true)) -- though one is there
+      assert.is_false(box:push(2, USER))
+      assert.are.equal(2, box:depth())
+    end)
+
+    it("is woken by system messages, and stays held until a take or another sleep", function()
+      local box = mailbox.new(10, true)
+      assert.is_true(box:sleep(true))
+      assert.is_true(box:push(11, SYSTEM))
+      assert.are.same({11}, box:take_system())
+      assert.is_true(box:sleep(true))
+      assert.is_false(box:push(1, USER))
+      assert.is_true(box:push(12, SYSTEM))
+      box:take_system()
+      assert.are.same({1}, box:take())
+      assert.is_true(box:sleep(false))
+      assert.is_true(box:push(2, USER))
+    end)
+
+    it("and then not held any more is woken by the next user message", function()
+      local box = mailbox.new(10, true)
+      assert.is_true(box:sleep(true))
+      assert.is_true(box:push(11, SYSTEM))
+      box:take_system()
+      assert.is_true(box:sleep(false))
+      assert.is_true(box:push(1, USER))
+    end)
+  end)
+
+  describe("with a limit", function()
+    it("refuses the one too many, which stays its sender's", function()
+      for _, limit in ipairs {1, 2, 10} do
+        local box = mailbox.new(limit)
+        for tag = 1, limit do assert.is_not_nil(box:push(tag, USER)) end
+        assert.are.same({nil, "ENOBUFS", n = 2}, table.pack(box:push(99, USER)))
+        assert.are.equal(limit, box:depth())
+        assert.are.equal(limit, #box:take())
+      end
+    end)
+
+    it("counts what was taken and not begun", function()
+      local box = mailbox.new(3)
+      for tag = 1, 3 do box:push(tag, USER) end
+      box:take()
+      assert.are.equal(3, box:depth())
+      assert.is_nil(box:push(4, USER))
+      box:begun(1)
+      assert.are.equal(2, box:depth())
+      assert.is_not_nil(box:push(4, USER))
+      assert.is_nil(box:push(5, USER))
+      box:begun(2)
+      assert.is_not_nil(box:push(5, USER))
+      assert.are.same({4, 5}, box:take())
+    end)
+
+    it("never refuses a system message", function()
+      local box = mailbox.new(1)
+      box:push(1, USER)
+      for tag = 1, 1000 do assert.is_not_nil(box:push(tag, SYSTEM)) end
+      assert.are.equal(1000, #box:take_system())
+      assert.are.equal(1, box:depth())
+    end)
+
+    it("can be as large as it says", function()
+      local box = mailbox.new(mailbox.LIMIT_MAX)
+      for tag = 1, mailbox.LIMIT_MAX do assert.is_not_nil(box:push(tag, USER)) end
+      assert.is_nil(box:push(0, USER))
+      assert.are.equal(mailbox.LIMIT_MAX, box:depth())
+      local tags = box:take()
+      for tag = 1, mailbox.LIMIT_MAX do assert(tags[tag] == tag) end
+    end)
+  end)
+
+  describe("that is closed", function()
+    it("gives what was left, and takes nothing more", function()
+      local box = mailbox.new(10)
+      for tag = 1, 3 do box:push(tag, USER) end
+      for tag = 11, 12 do box:push(tag, SYSTEM) end
+      local user, system = box:close()
+      assert.are.same({1, 2, 3}, user)
+      assert.are.same({11, 12}, system)
+      assert.are.same({nil, "ESRCH", n = 2}, table.pack(box:push(4, USER)))
+      assert.are.same({nil, "ESRCH", n = 2}, table.pack(box:push(14, SYSTEM)))
+      assert.are.equal(0, box:depth())
+    end)
+
+    it("while it was full or held says dead and not full", function()
+      local box = mailbox.new(1, true)
+      box:push(1, USER)
+      box:sleep(true)
+      box:close()
+      assert.are.equal("ESRCH", select(2, box:push(2, USER)))
+    end)
+  end)
+
+  it("loses nothing, doubles nothing, keeps each sender's order and one owner at a time, while threads push", function()
+    for round, limit in ipairs {250000, 1, 7, 1000} do
+      local each = limit == 1 and 2000 or 20000
+      local wrong, user, system, turns, full = mailbox.hammer(4, each, limit, seed + round)
+      local where = ("seed %d, limit %d"):format(seed + round, limit)
+      assert.are.equal(0, wrong, where)
+      assert.are.equal(4 * each, user, where)
+      assert.are.equal(4 * (each // 16 + 1), system, where)
+      assert(turns > 1, where)
+      assert((full == 0) == (limit == 250000), where)
+    end
+  end)
+end)
