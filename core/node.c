@@ -233,8 +233,9 @@ int node_run(const NodeOptions *o) {
         _exit(code);
     }
 no_scheduler:
-    discard_all(); /* while the loop still knows their timers; what it posts from now on finds nobody */
-    loop_close();
+    loop_close(); /* it posts to actors and wakes them: so it goes before both */
+    discard_all();
+    scheduler_free();
     behaviour_close();
     source_close();
 no_loop:

@@ -84,7 +84,9 @@ static void hook(lua_State *L, lua_Debug *ar) {
 
 void vm_interrupt(void) {
     lua_State *L = running;
-    if (L != NULL) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+    /* Arming walks all calls of the stack. With a million of them that takes longer than the watchdog's tick: armed once is enough,
+     * or nothing else would be done any more. */
+    if (L != NULL && lua_gethook(L) != hook) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
 }
 
 void vm_preempt_after(lua_State *L, int instructions) { lua_sethook(L, hook, LUA_MASKCOUNT, instructions); }

@@ -305,7 +305,7 @@ int worker_start(Worker *w) {
     return slept ? 0 : UV_EALREADY;
 }
 
-static void free_workers(void) {
+void scheduler_free(void) {
     for (int i = 0; workers.all != NULL && i < workers.count + workers.spares; i++) {
         Worker *w = &workers.all[i];
         ring_close(&w->ready);
@@ -345,7 +345,7 @@ int scheduler_open(int count, int spares, uint64_t seed, SchedulerCalls calls) {
         }
     return 0;
 fail:
-    free_workers();
+    scheduler_free();
     return err;
 }
 
@@ -374,9 +374,7 @@ int scheduler_close(void) {
         } while (err != 0);
         stuck = stuck || err != 0;
     }
-    if (stuck) return UV_ETIMEDOUT;
-    free_workers();
-    return 0;
+    return stuck ? UV_ETIMEDOUT : 0;
 }
 
 /* ---- for running tasks ---- */

@@ -40,6 +40,8 @@ int  scheduler_open(int workers, int spares, uint64_t seed, SchedulerCalls calls
 /* Workers end after their current slice; tasks that are queued are forgotten. UV_ETIMEDOUT: one is stuck in C, its
  * thread still runs, and the process had better end at once. */
 int  scheduler_close(void);
+/* After a scheduler_close that returned 0, when no thread calls scheduler_ready any more (the loop's is gone, too). */
+void scheduler_free(void);
 
 void scheduler_ready(Task *task);
 void scheduler_born(Task *task);

@@ -39,7 +39,7 @@ local function ends(happens)
       local pid = self.pid
       %s
     end
-    function Me:on_terminated(reason) self.terminated = reason end
+    function Me:on_terminated(reason) self.terminated = self.terminated or reason end
     function Me:on_after() self.terminated = "it went on after exit" end
     function Me:on_down(_, reason)
       done(self.terminated, type(reason) == "table" and reason.message or reason)

@@ -461,6 +461,26 @@ describe("a link", function()
     ]]})
   end)
 
+  it("made and taken away again before the other could look leaves both alone", function()
+    assert.are.same({"pong"}, {run([[
+      function Me:init()
+        self.held = throng.spawn "held"
+        hold(self.held)
+        throng.spawn_with({monitor = true}, "fickle", self.held)
+      end
+      function Me:on_down()
+        release()
+        done(self.held:ask "ping")
+      end
+    ]], {held = "Me.on_hold = scene.on_hold function Me:on_ping() return 'pong' end", fickle = [[
+      function Me:init(pid)
+        throng.link(pid)
+        throng.unlink(pid)
+        throng.exit "x"
+      end
+    ]]})})
+  end)
+
   it("taken away drops an exit already on its way, in the mailbox or out of it", function()
     for _, wait in ipairs {"", "throng.sleep(0)"} do
       assert.are.same({"none", "pong"}, {run(([[

@@ -86,7 +86,7 @@ describe("a seed", function()
       stolen = stolen + scenario.run {text, sender = SENDERS.sender,
                                       options = {"--workers", "3", table.unpack(options)}}
     end)
-    assert.is_true(preempted >= 5, "preempted " .. preempted)
+    assert.is_true(preempted >= 1, "preempted " .. preempted)
     assert.is_true(stolen >= 1, "stolen " .. stolen)
   end)
 end)

@@ -256,7 +256,8 @@ describe("spawn_with", function()
         local texts = {}
         for i, options in ipairs {{nmae = "x"}, {name = 5}, {name = ""}, {monitor = 1}, {link = "yes"},
                                   {memory = "much"}, {memory = 1}, {mailbox = 5},
-                                  {mailbox = {limit = 0}}, {mailbox = {full = "explode"}}, {allow = "io"}, {allow = {"everything"}}, {wait = -1}, {wait = true}} do
+                                  {mailbox = {limit = 0}}, {mailbox = {full = "explode"}}, {allow = "io"},
+                                  {allow = {"everything"}}, {wait = -1}, {wait = true}} do
           texts[i] = try(throng.spawn_with, options, "echo").message
         end
         done(table.unpack(texts))

@@ -66,6 +66,22 @@ describe("after", function()
     ]]})
   end)
 
+  it("keeps the order also of those that fall due while the handler waits or computes", function()
+    for _, busy in ipairs {"throng.sleep(30)",
+                           "local t = throng.now() spin(function() return throng.now() > t + 30 end)"} do
+      assert.are.same({{1, 4, 7, 10, 13}}, {scenario.run(([[
+        function Me:init()
+          self.order = {}
+          for _, ms in ipairs {10, 4, 13, 1, 7} do throng.after(ms, "wake", ms) end
+          %s
+          throng.after(1, "look")
+        end
+        function Me:on_wake(ms) table.insert(self.order, ms) end
+        function Me:on_look() done(self.order) end
+      ]]):format(busy))})
+    end
+  end)
+
   it("keeps each of 10,000 timers apart", function()
     assert.are.same({10000, 50005000}, {scenario.run [[
       function Me:init()

@@ -29,7 +29,8 @@ describe("a value", function()
         for i = 0, 255 do bytes[#bytes + 1] = string.char(i) end
         local values = {true, false, 0, 1, -1, math.maxinteger, math.mininteger, 2^53 // 1 | 0, 127, 128, 255,
           256, -128, -129, 65535, 65536, 1 << 31, 1 << 32, 0.0, -0.0, 0.1, 1 / 3, 1e308, 5e-324,
-          -1e-300, 1/0, -1/0, 2^53, 3.0, math.pi, "", "x", "\0", "a\0b", table.concat(bytes), ("x"):rep(255), ("x"):rep(256), ("y"):rep(65536), "äöü"}
+          -1e-300, 1/0, -1/0, 2^53, 3.0, math.pi, "", "x", "\0", "a\0b",
+          table.concat(bytes), ("x"):rep(255), ("x"):rep(256), ("y"):rep(65536), "äöü"}
         for i = 1, #values do
           local v = values[i]
           local w = e:ask("echo", v)
@@ -214,6 +215,15 @@ describe("a message's name", function()
         return ("other %s %d"):format(name, n)
       end
     ]]})})
+  end)
+
+  it("that another behaviour has a handler for goes to on_other of one that has not", function()
+    assert.are.same({"other echo 1", 1}, {run([[
+      function Me:init()
+        local e = throng.spawn "echo"
+        done(throng.spawn "other":ask("echo", 1), e:ask("echo", 1))
+      end
+    ]], {other = "function Me:on_other(name, n) return ('other %s %d'):format(name, n) end"})})
   end)
 
   it("reaches only what begins with on_: helpers, init and terminate can't be called from outside", function()

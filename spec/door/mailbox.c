@@ -16,22 +16,19 @@ int luaopen_door_mailbox(lua_State *L);
 
 typedef struct Door {
     Mailbox box;
-    bool open;
+    bool closed; /* then it may still be pushed to, in vain */
 } Door;
 
-static Door *check(lua_State *L) {
-    Door *d = luaL_checkudata(L, 1, TYPE);
-    luaL_argcheck(L, d->open, 1, "closed for good");
-    return d;
-}
+static Door *check(lua_State *L) { return luaL_checkudata(L, 1, TYPE); }
 
 /* new(limit [, awake]) */
 static int door_new(lua_State *L) {
+    uint32_t limit = (uint32_t)luaL_checkinteger(L, 1);
+    bool awake = lua_toboolean(L, 2);
     Door *d = lua_newuserdatauv(L, sizeof *d, 0);
-    d->open = false;
+    d->closed = false;
+    mailbox_open(&d->box, limit, awake);
     luaL_setmetatable(L, TYPE);
-    mailbox_open(&d->box, (uint32_t)luaL_checkinteger(L, 1), lua_toboolean(L, 2));
-    d->open = true;
     return 1;
 }
 
@@ -47,16 +44,16 @@ static void push_tags(lua_State *L, Message *msg) {
 }
 
 static int door_gc(lua_State *L) {
-    Door *d = luaL_checkudata(L, 1, TYPE);
+    Door *d = check(L);
     Message *lanes[2], *next;
-    if (!d->open) return 0;
+    if (d->closed) return 0;
     mailbox_close(&d->box, &lanes[0], &lanes[1]);
     for (int i = 0; i < 2; i++)
         for (Message *msg = lanes[i]; msg != NULL; msg = next) {
             next = msg->next;
             message_free(msg);
         }
-    d->open = false;
+    d->closed = true;
     return 0;
 }
 
@@ -106,7 +103,10 @@ static int door_sleep(lua_State *L) {
 /* box:close() -> tags of the user lane, of the system lane; it can still be pushed to */
 static int door_close(lua_State *L) {
     Message *user, *system;
-    mailbox_close(&check(L)->box, &user, &system);
+    Door *d = check(L);
+    luaL_argcheck(L, !d->closed, 1, "closed already");
+    d->closed = true;
+    mailbox_close(&d->box, &user, &system);
     push_tags(L, user);
     push_tags(L, system);
     return 2;
@@ -137,6 +137,7 @@ struct Hammer {
     Mailbox box;
     sem_t token;
     size_t each, pushers;
+    bool holds; /* the box has room for all: no pusher waits for an owner who waits for him */
     _Atomic size_t began;  /* owners' turns that have */
     _Atomic int inside;    /* owners at work */
     _Atomic int wrong;     /* promises broken */
@@ -207,7 +208,7 @@ static void own(Hammer *h) {
         if (dice(&h->plain.seed) % 3 != 0) take_lane(h, 0);
         bool ends = h->plain.taken[1] == h->pushers * (h->each / SYSTEM_EVERY + 1);
         bool all = ends && h->plain.taken[0] == h->pushers * h->each;
-        bool held = !ends && dice(&h->plain.seed) % 4 == 0; /* once the last has come nothing else would wake it */
+        bool held = h->holds && !ends && dice(&h->plain.seed) % 4 == 0; /* once the last has come nothing else would wake it */
         h->plain.sleeps++;
         h->plain.held += held;
         atomic_fetch_sub(&h->inside, 1);
@@ -243,6 +244,7 @@ static int door_hammer(lua_State *L) {
     memset(h, 0, sizeof *h);
     h->pushers = count;
     h->each = (size_t)luaL_checkinteger(L, 2);
+    h->holds = (size_t)luaL_checkinteger(L, 3) >= count * h->each;
     uint64_t seed = (uint64_t)luaL_checkinteger(L, 4);
     h->plain.seed = seed + 1;
     sem_init(&h->token, 0, 0);

@@ -119,7 +119,7 @@ describe("a mailbox", function()
 
     it("can be as large as it says", function()
       local box = mailbox.new(mailbox.LIMIT_MAX)
-      for tag = 1, mailbox.LIMIT_MAX do assert.is_not_nil(box:push(tag, USER)) end
+      for tag = 1, mailbox.LIMIT_MAX do assert(box:push(tag, USER) ~= nil) end
       assert.is_nil(box:push(0, USER))
       assert.are.equal(mailbox.LIMIT_MAX, box:depth())
       local tags = box:take()
@@ -158,7 +158,8 @@ describe("a mailbox", function()
       assert.are.equal(4 * each, user, where)
       assert.are.equal(4 * (each // 16 + 1), system, where)
       assert(turns > 1, where)
-      assert((full == 0) == (limit == 250000), where)
+      if limit == 250000 then assert.are.equal(0, full, where) end
+      if limit == 1 then assert(full > 0, where) end
     end
   end)
 end)

@@ -115,6 +115,7 @@ describe("deep recursion", function()
   it("in Lua, in C and in both is an ordinary crash", function()
     local cases <const> = {
       lua = "local function f() return 1 + f() end return f()",
+      lua_in_sort = "local function f() return 1 + f() end table.sort({1, 2, 3}, f)",
       table_index = "local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k + 1] end return t[1]",
       index_chain = "local t = {} setmetatable(t, {__index = t}) return t.x.y",
       sort = "local function f() table.sort({1, 2, 3}, f) end f()",
