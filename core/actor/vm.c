@@ -38,8 +38,8 @@ int vm_open(Vm *vm, size_t memory_limit, struct Actor *actor) {
     return 0;
 }
 
-/* Lua closes files and the like; a VM without any is just dropped. One that was ended from within a hook has its hooks off, and its
- * to-be-closed variables could loop: it is dropped in any case, and an open file of it stays open. */
+/* Lua closes files and the like; a VM without any is just dropped. One that was ended from within a hook has its hooks
+ * off, and its to-be-closed variables could loop: it is dropped in any case, and an open file of it stays open. */
 void vm_close(Vm *vm) {
     if (vm->L == NULL) return;
     if (vm->has_finalizers && !vm->doomed) {
@@ -51,8 +51,8 @@ void vm_close(Vm *vm) {
     arena_close(&vm->arena);
 }
 
-/* Raises out of a VM that must end, as what no script can hook into: an error of memory calls no message handler. (An ordinary
- * error calls it while hooks are off, and a loop in there could not be ended any more.) */
+/* Raises out of a VM that must end, as what no script can hook into: an error of memory calls no message handler. (An
+ * ordinary error calls it while hooks are off, and a loop in there could not be ended any more.) */
 static int raise_end(lua_State *L) {
     vm_of(L)->arena.limit = 0;
     lua_newuserdatauv(L, 64, 0);
@@ -84,8 +84,8 @@ static void hook(lua_State *L, lua_Debug *ar) {
 
 void vm_interrupt(void) {
     lua_State *L = running;
-    /* Arming walks all calls of the stack. With a million of them that takes longer than the watchdog's tick: armed once is enough,
-     * or nothing else would be done any more. */
+    /* Arming walks all calls of the stack. With a million of them that takes longer than the watchdog's tick: armed
+     * once is enough, or nothing else would be done any more. */
     if (L != NULL && lua_gethook(L) != hook) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
 }
 

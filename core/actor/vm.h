@@ -46,8 +46,8 @@ typedef struct Vm {
 int  vm_open(Vm *vm, size_t memory_limit, struct Actor *actor); /* 0 or UV_ENOMEM */
 void vm_close(Vm *vm);                                          /* a VM that was never opened is fine */
 
-/* Each coroutine's extra space holds its VM, and in the lowest bit whether the platform holds it: it yielded by other ways than
- * coroutine.yield, and only the platform may resume it. */
+/* Each coroutine's extra space holds its VM, and in the lowest bit whether the platform holds it: it yielded by other
+ * ways than coroutine.yield, and only the platform may resume it. */
 static inline Vm *vm_of(lua_State *L) { return (Vm *)(*(uintptr_t *)lua_getextraspace(L) & ~(uintptr_t)1); }
 static inline bool vm_is_held(lua_State *L) { return *(uintptr_t *)lua_getextraspace(L) & 1; }
 

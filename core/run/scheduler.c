@@ -221,7 +221,11 @@ static void fall_asleep(Worker *w) {
         pthread_mutex_lock(&idle_lock);
         bool mine = rouse(w);
         pthread_mutex_unlock(&idle_lock);
-        if (mine) return; /* else a waker's post is on its way */
+        if (mine) {
+            watchdog_rouse(); /* it may have seen us idle and gone to sleep in between */
+            return;
+        }
+        /* else a waker's post is on its way */
     }
     wait_for(&w->wake);
     watchdog_rouse();

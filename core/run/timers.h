@@ -3,8 +3,8 @@
  * A timer names who it is for (an opaque `owner`, `tag`) and fires `fire(owner, tag)`, never early. A periodic timer
  * keeps its phase: the next beat is the last due time plus the period, and beats that were missed while nobody turned
  * the wheel are one beat. Time comes from outside (timers_turn), so that specs use virtual time.
- * Threads: all functions from any thread; one mutex inside. `fire` is called without it, by the thread that turns; a timer
- * cancelled before its `fire` began never fires; timers_cancel does not wait for one that has begun. */
+ * Threads: all functions from any thread; one mutex inside. `fire` is called without it, by the thread that turns; a
+ * timer cancelled before its `fire` began never fires; timers_cancel does not wait for one that has begun. */
 #ifndef RUN_TIMERS_H
 #define RUN_TIMERS_H
 #include <stdbool.h>

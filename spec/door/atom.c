@@ -1,4 +1,5 @@
-/* door.atom - core/mail/atom.c for specs. Atoms are never taken back: a spec that fills the table does so in a child. */
+/* door.atom - core/mail/atom.c for specs. Atoms are never taken back: a spec that fills the table does so in a child.
+ */
 #include "mail/atom.h"
 #include <lauxlib.h>
 #include <lua.h>

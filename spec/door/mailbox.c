@@ -208,7 +208,8 @@ static void own(Hammer *h) {
         if (dice(&h->plain.seed) % 3 != 0) take_lane(h, 0);
         bool ends = h->plain.taken[1] == h->pushers * (h->each / SYSTEM_EVERY + 1);
         bool all = ends && h->plain.taken[0] == h->pushers * h->each;
-        bool held = h->holds && !ends && dice(&h->plain.seed) % 4 == 0; /* once the last has come nothing else would wake it */
+        bool held =
+            h->holds && !ends && dice(&h->plain.seed) % 4 == 0; /* once the last has come nothing else would wake it */
         h->plain.sleeps++;
         h->plain.held += held;
         atomic_fetch_sub(&h->inside, 1);
@@ -272,9 +273,16 @@ static int door_hammer(lua_State *L) {
 
 int luaopen_door_mailbox(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"push", door_push},   {"take", door_take},   {"take_system", door_take_system}, {"has_system", door_has_system},
-        {"begun", door_begun}, {"sleep", door_sleep}, {"close", door_close},             {"depth", door_depth},
-        {"__gc", door_gc},     {NULL, NULL},
+        {"push", door_push},
+        {"take", door_take},
+        {"take_system", door_take_system},
+        {"has_system", door_has_system},
+        {"begun", door_begun},
+        {"sleep", door_sleep},
+        {"close", door_close},
+        {"depth", door_depth},
+        {"__gc", door_gc},
+        {NULL, NULL},
     };
     static const luaL_Reg functions[] = {{"new", door_new}, {"hammer", door_hammer}, {NULL, NULL}};
     luaL_newmetatable(L, TYPE);

@@ -64,7 +64,8 @@ static void *compete(void *argument) {
             r->wrong += names_remove(name, (size_t)len, r->pid) != UV_ENOENT; /* not ours */
             continue;
         }
-        r->wrong += err != 0 || atomic_exchange(&holders[which], r->pid) != 0 || names_find(name, (size_t)len) != r->pid;
+        r->wrong +=
+            err != 0 || atomic_exchange(&holders[which], r->pid) != 0 || names_find(name, (size_t)len) != r->pid;
         r->won++;
         r->wrong += atomic_exchange(&holders[which], 0) != r->pid;
         r->wrong += names_remove(name, (size_t)len, r->pid) != 0;

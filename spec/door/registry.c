@@ -129,7 +129,8 @@ static int by_value(const void *a, const void *b) {
 /* race(threads, rounds, seed) -> wrong, pids given twice, pids, others found */
 static int door_race(lua_State *L) {
     Settler settlers[THREADS_MOST];
-    size_t count = (size_t)luaL_checkinteger(L, 1), rounds = (size_t)luaL_checkinteger(L, 2), wrong = 0, found = 0, twice = 0;
+    size_t count = (size_t)luaL_checkinteger(L, 1), rounds = (size_t)luaL_checkinteger(L, 2), wrong = 0, found = 0,
+           twice = 0;
     uint64_t seed = (uint64_t)luaL_checkinteger(L, 3), *pids = calloc(count * rounds, sizeof *pids);
     luaL_argcheck(L, count >= 1 && count <= THREADS_MOST, 1, "1 to 8");
     if (pids == NULL) return luaL_error(L, "no memory");

@@ -167,8 +167,8 @@ static int door_race(lua_State *L) {
 
 int luaopen_door_ring(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"push", door_push}, {"take", door_take}, {"take_half", door_take_half}, {"length", door_length}, {"__gc", door_gc},
-        {NULL, NULL},
+        {"push", door_push},     {"take", door_take}, {"take_half", door_take_half},
+        {"length", door_length}, {"__gc", door_gc},   {NULL, NULL},
     };
     static const luaL_Reg functions[] = {{"new", door_new}, {"race", door_race}, {NULL, NULL}};
     luaL_newmetatable(L, TYPE);

@@ -42,10 +42,10 @@ static struct {
     int noted;
 } play;
 
-static _Thread_local volatile bool interrupted;
+static _Thread_local _Atomic int interrupted; /* no volatile bool: gcc 12's -fsanitize=bool forgets the volatile */
 
 static void on_interrupt(void) {
-    interrupted = true;
+    atomic_store_explicit(&interrupted, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&play.interrupts, 1, memory_order_relaxed);
 }
 
@@ -60,7 +60,7 @@ static void expect(bool right) {
 
 static TaskTurn on_run(Task *task) {
     Player *p = (Player *)task;
-    interrupted = false;
+    atomic_store_explicit(&interrupted, 0, memory_order_relaxed);
     expect(atomic_fetch_add(&p->inside, 1) == 0);
     p->turns++;
     /* Who falls asleep may be run by another thread before its turn returns: `turn` counts itself out. */
@@ -138,8 +138,8 @@ static TaskTurn some_turns(Player *p) {
     return TASK_ASLEEP;
 }
 
-/* many(workers, spares, seed, tasks) -> wrong, turns, threads that ended. Half the tasks are handed in, half are made ready
- * by those. */
+/* many(workers, spares, seed, tasks) -> wrong, turns, threads that ended. Half the tasks are handed in, half are made
+ * ready by those. */
 static int door_many(lua_State *L) {
     int workers = (int)luaL_checkinteger(L, 1), spares = (int)luaL_checkinteger(L, 2);
     uint64_t seed = (uint64_t)luaL_checkinteger(L, 3);
@@ -248,8 +248,8 @@ static TaskTurn set_going(Player *p) {
     return TASK_ASLEEP;
 }
 
-/* order(kinds) -> list of numbers. On one worker one task makes all others ready: r = ready, b = born, a = ready and a second
- * turn AGAIN, l = ready and a second turn LATE. */
+/* order(kinds) -> list of numbers. On one worker one task makes all others ready: r = ready, b = born, a = ready and a
+ * second turn AGAIN, l = ready and a second turn LATE. */
 static int door_order(lua_State *L) {
     size_t count;
     order_kinds = luaL_checklstring(L, 1, &count);
@@ -272,7 +272,7 @@ static int door_order(lua_State *L) {
 
 /* Spins until it is told to end its slice, some turns long: what preempts an actor. */
 static TaskTurn spin_until_interrupted(Player *p) {
-    while (!interrupted) {}
+    while (atomic_load_explicit(&interrupted, memory_order_relaxed) == 0) {}
     expect(scheduler_expired());
     if (p->turns < 5) return out(p, TASK_LATE);
     out(p, TASK_ASLEEP);
@@ -335,7 +335,7 @@ static int door_stuck(lua_State *L) {
 static TaskTurn for_ever(Player *p) { return out(p, p->number % 2 == 0 ? TASK_AGAIN : TASK_LATE); }
 
 static TaskTurn spin_for_ever(Player *p) {
-    while (!interrupted) {}
+    while (atomic_load_explicit(&interrupted, memory_order_relaxed) == 0) {}
     return out(p, TASK_LATE);
 }
 

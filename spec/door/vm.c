@@ -1,5 +1,5 @@
-/* door.vm - core/actor/vm.c and arena.c for specs: VMs without an actor, with the whole standard library and the functions
- * yield(...) and doom(); and arenas, alone. */
+/* door.vm - core/actor/vm.c and arena.c for specs: VMs without an actor, with the whole standard library and the
+ * functions yield(...) and doom(); and arenas, alone. */
 #include "actor/vm.h"
 #include <lauxlib.h>
 #include <lualib.h>
@@ -104,7 +104,8 @@ static int vm_run(lua_State *L) {
     const char *text = luaL_checkstring(L, 2);
     int nargs = lua_gettop(L) - 2;
     if (lua_gettop(vm->L) != 0) return luaL_error(L, "%d values lie on its stack", lua_gettop(vm->L));
-    if (luaL_loadbufferx(vm->L, text, strlen(text), "=text", "t") != LUA_OK) return luaL_error(L, "%s", lua_tostring(vm->L, -1));
+    if (luaL_loadbufferx(vm->L, text, strlen(text), "=text", "t") != LUA_OK)
+        return luaL_error(L, "%s", lua_tostring(vm->L, -1));
     for (int i = 3; i < 3 + nargs; i++) copy(L, i, vm->L);
     return resume(L, vm, nargs);
 }

@@ -1,6 +1,8 @@
 --- Too much of something: memory, actors, forks, timers, names, monitors, messages. Who takes it fails, the node lives.
 local world = require "spec.robust.world"
 
+local checked <const> = tonumber(os.getenv "SPEC_SLOW" or 1) > 1
+
 local function doer(text)
   return ("local throng = require 'throng'\nreturn {on_go = function(_, ...) %s end, on_ping = function() return 'pong' end}"):format(text)
 end
@@ -53,7 +55,8 @@ describe("a memory hog", function()
       vararg = "local function f(...) return f(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ...) end return f()",
       close = "local t = {} local x <close> = setmetatable({}, {__close = function() while true do t[#t + 1] = {} end end}) while true do t[#t + 1] = {} end",
       metamethod = "local t = setmetatable({}, {__index = function(t, k) while true do t[#t + 1] = {} end end}) return t.x",
-      json = "local cjson = require 'cjson' return cjson.decode('[' .. ('[],'):rep(300000) .. '1]')",
+      -- cjson's decoder leaves its buffer behind when the VM's memory ends under it: known, its own, and what a leak checker reports
+      json = not checked and "local cjson = require 'cjson' return cjson.decode('[' .. ('[],'):rep(300000) .. '1]')" or nil,
       buffer = "return ('x'):rep(3 * 2^20) .. ('y'):rep(3 * 2^20)",
       tostring = "return tostring(setmetatable({}, {__tostring = function() return ('x'):rep(1e8) end}))",
       print = "print(setmetatable({}, {__tostring = function() return ('x'):rep(1e8) end}))",
