@@ -282,8 +282,9 @@ describe("send_all", function()
         full:ask "echo"
         hold(full)
         full:send("letter", 1)
+        local gone = witness(dead) -- also what was in its mailbox has become dead letters by then
         throng.kill(dead)
-        spin(function() return ended(dead) end)
+        spin(gone)
         local before = throng.stats()
         local took = throng.send_all({full, dead, ok}, "letter", 1)
         local now = throng.stats()
