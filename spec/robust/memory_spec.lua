@@ -64,22 +64,6 @@ describe("a memory hog", function()
     }
   end)
 
-  it("dies with code memory in cjson's decode, which keeps nothing behind", function()
-    die_of_memory {json = "local cjson = require 'cjson' return cjson.decode('[' .. ('[],'):rep(300000) .. '1]')"}
-  end)
-
-  it("does not get more than its cap through cjson's encode, whose buffer is not the VM's", function()
-    world.run {files = {["json.lua"] = doer [[
-      local cjson, s, t = require "cjson", ("x"):rep(2^20), {}
-      for i = 1, 600 do t[i] = s end
-      return #cjson.encode(t)
-    ]]}, body = [[
-      local pid = check.begin({memory = 2^25}, "json")
-      check.raises("", pid.ask, pid, "go")
-      assert(throng.stats().rss_peak_bytes < 400 * 2^20, throng.stats().rss_peak_bytes)
-    ]]}
-  end)
-
   it("that catches its errors goes on within its cap, and can be killed; the others do not notice", function()
     world.run {files = {
       ["pcalls.lua"] = doer "while true do pcall(function() local t = {} while true do t[#t + 1] = {} end end) end",
