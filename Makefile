@@ -16,7 +16,9 @@ B       := build$(addprefix /,$(VARIANT))
 PROGRAM := $(if $(VARIANT),$(B)/throng,throng)
 
 CORE  := $(wildcard core/*.c core/*/*.c)
-LUA   := $(shell find lua -name '*.lua' -not -path 'lua/meta/*' | LC_ALL=C sort)
+# compiled into the program: what actors require, and the workloads of `throng bench`
+LUA   := $(shell find lua tools/bench -name '*.lua' -not -path 'lua/meta/*' -not -path '*/peers/*' \
+           -not -name 'report*' | LC_ALL=C sort)
 DOORS := $(wildcard spec/door/*.c)
 FUZZ  := $(wildcard tools/fuzz/*.c)
 CORE_OBJECTS := $(CORE:%.c=$(B)/%.o) $(B)/embedded.o

@@ -1,6 +1,7 @@
 /* From arguments to an exit code: 0 good, 1 the work failed, 2 wrong usage. */
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,12 +9,15 @@
 #include "ground/config.h"
 #include "ground/log.h"
 #include "node.h"
+#include "ops/command.h"
 
 #define VERSION "0.1.0"
 #define PATHS_MOST 64
 
 static const char usage[] =
     "usage: throng run [OPTIONS] FILE [ARGS]    run the actor script FILE as the root of a node\n"
+    "       throng run [OPTIONS] -m MODULE [ARGS]    the same with a module, by its require path\n"
+    "       throng bench [NAME] [OPTIONS]       measure actors; throng bench --help tells more\n"
     "       throng help                         this, and the settings\n"
     "       throng version\n"
     "\n"
@@ -77,11 +81,17 @@ static int run(int argc, char **argv) {
     static const char *paths[PATHS_MOST];
     NodeOptions o = {.log_level = LOG_INFO, .paths = paths};
     char err[256];
+    bool module = false;
     int i = 0;
     for (; i < argc && argv[i][0] == '-' && argv[i][1] != '\0'; i++) {
         const char *option = argv[i], *value;
         int missing = 0;
         if (strcmp(option, "--") == 0) {
+            i++;
+            break;
+        }
+        if (strcmp(option, "-m") == 0) { /* ends the options, as FILE does */
+            module = true;
             i++;
             break;
         }
@@ -107,8 +117,8 @@ static int run(int argc, char **argv) {
             return wrong("unknown option '%s'", option);
         }
     }
-    if (i >= argc) return wrong("run: which FILE?");
-    o.file = argv[i];
+    if (i >= argc) return wrong(module ? "run: -m wants a module" : "run: which FILE?");
+    *(module ? &o.module : &o.file) = argv[i];
     o.args = argv + i + 1;
     o.arg_count = argc - i - 1;
     if (o.arg_count > 250) return wrong("more than 250 arguments for the script");
@@ -136,6 +146,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     if (strcmp(command, "run") == 0) return run(argc - 2, argv + 2);
+    if (strcmp(command, "bench") == 0) return command_run("throng.bench", VERSION, argv + 2, argc - 2);
     if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0) return help();
     if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {
         puts("throng " VERSION);

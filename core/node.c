@@ -164,14 +164,16 @@ static int start_root(const NodeOptions *o) {
     char text[TEXT_SIZE];
     const Behaviour *b;
     ActorOptions options = {.may_grant = GRANT_ALL};
-    const char *slash = strrchr(o->file, '/');
+    const char *slash = o->file != NULL ? strrchr(o->file, '/') : NULL;
     for (int i = 0; i < o->path_count; i++)
         if (source_add_dir(o->paths[i]) < 0) return complain("out of memory");
     char *dir = slash == NULL ? strdup(".") : strndup(o->file, slash == o->file ? 1 : (size_t)(slash - o->file));
     int err = dir != NULL ? source_add_dir(dir) : UV_ENOMEM;
     free(dir);
     if (err < 0) return complain("out of memory");
-    if (behaviour_file(o->file, &b, text, sizeof text) < 0) return complain(text);
+    err = o->file != NULL ? behaviour_file(o->file, &b, text, sizeof text)
+                          : behaviour_find(o->module, &b, text, sizeof text);
+    if (err < 0) return complain(text);
     Message *start = message_new(MESSAGE_START, 0);
     for (int i = 0; i < o->arg_count && start != NULL && err == 0; i++)
         err = codec_put_string(&start, o->args[i], strlen(o->args[i]));

@@ -9,7 +9,8 @@ typedef struct NodeOptions {
     LogLevel log_level;
     const char **paths; /* where modules are looked for, before the root file's own directory */
     int path_count;
-    const char *file; /* the root actor's */
+    const char *file;   /* the root actor's script */
+    const char *module; /* ... or, if `file` is NULL, its module, by require path; then `.` is looked in, too */
     char **args;      /* its init's arguments */
     int arg_count;
 } NodeOptions;

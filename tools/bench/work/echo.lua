@@ -1,0 +1,25 @@
+--- The other end of a round trip.
+local throng = require "throng"
+
+local Echo = {}
+
+function Echo:init()
+  self.peer, self.count = throng.parent(), 0
+end
+
+function Echo:on_ping(n)
+  self.count = self.count + 1
+  self.peer:send("pong", n)
+end
+
+function Echo:on_next(n)
+  return n + 1
+end
+
+function Echo:on_ready() end
+
+function Echo:on_count()
+  return self.count
+end
+
+return Echo

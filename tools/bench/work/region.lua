@@ -1,0 +1,44 @@
+--- A Region that ticks its Guys, "round" after "round", and in the end asks each for his hunger.
+local histogram = require "throng.histogram"
+local throng = require "throng"
+
+local Region = {mailbox = {limit = 250000}}
+
+function Region:init(guys, rounds, all)
+  self.guys, self.rounds, self.all = {}, rounds, all
+  for i = 1, guys do self.guys[i] = throng.spawn("throng.bench.work.guy") end
+end
+
+local function hunger(self)
+  local sum = 0
+  for _, guy in ipairs(self.guys) do sum = sum + guy:ask("hunger") end
+  return sum
+end
+
+--- The answer comes when all Guys are there.
+function Region:on_ready()
+  return hunger(self)
+end
+
+function Region:on_go()
+  self.round, self.took, self.at = 0, histogram.new(), throng.now()
+  throng.self():send("round")
+end
+
+function Region:on_round()
+  local now = throng.now()
+  if self.round > 0 then self.took:record((now - self.at) * 1e6) end
+  self.round, self.at = self.round + 1, now
+  if self.all then
+    throng.send_all(self.guys, "tick")
+  else
+    for _, guy in ipairs(self.guys) do guy:send("tick") end
+  end
+  if self.round < self.rounds then
+    throng.self():send("round")
+  else
+    throng.parent():send("done", hunger(self), self.took)
+  end
+end
+
+return Region

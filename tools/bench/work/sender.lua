@@ -1,0 +1,22 @@
+--- Sends to his parent, as fast as it goes.
+local throng = require "throng"
+
+local Sender = {}
+
+function Sender:on_ready() end
+
+function Sender:on_go(count)
+  local to, refused = throng.parent(), 0
+  for i = 1, count do
+    while not to:send("take", i) do
+      refused = refused + 1
+      throng.sleep(1)
+    end
+  end
+  while not to:send("sent", refused) do
+    refused = refused + 1
+    throng.sleep(1)
+  end
+end
+
+return Sender
