@@ -33,22 +33,24 @@ struct ArenaLarge { /* before each large block; 32 bytes, so the block stays 16-
 
 /* Classes: 8 by 8 up to 128, where most of Lua's objects are; then steps of 16 up to 256, 64 up to 512, 128 up to
  * 1024, and 256 up to 2048: a bare state's own three blocks (1624, 1024 and 720 bytes) lie in the first chunk with the
- * rest. */
-static unsigned class_of(size_t size) {
-    if (size <= 128) return (unsigned)((size + 7) / 8 - 1);
-    if (size <= 256) return (unsigned)(8 + (size + 15) / 16 - 1);
-    if (size <= 512) return (unsigned)(20 + (size + 63) / 64 - 1);
-    if (size <= 1024) return (unsigned)(24 + (size + 127) / 128 - 1);
-    return (unsigned)(28 + (size + 255) / 256 - 1);
-}
-static size_t class_size(unsigned class) {
-    if (class < 16) return (class + 1) * 8;
-    if (class < 24) return (class - 7) * 16;
-    if (class < 28) return (class - 19) * 64;
-    return class < 32 ? (class - 23) * 128 : (class - 27) * 256;
-}
+ * rest. Looked up, not computed: half of what a block costs was finding its class. */
+#define EIGHTH(size) (((size) + 7) / 8)
+#define CLASS_OF_EIGHTH(e) \
+    ((e) <= 16 ? (e) - 1 : (e) <= 32 ? 8 + ((e) + 1) / 2 - 1 : (e) <= 64 ? 20 + ((e) + 7) / 8 - 1 \
+     : (e) <= 128 ? 24 + ((e) + 15) / 16 - 1 : 28 + ((e) + 31) / 32 - 1)
+#define C1(e) CLASS_OF_EIGHTH(e)
+#define C8(e) C1(e), C1(e + 1), C1(e + 2), C1(e + 3), C1(e + 4), C1(e + 5), C1(e + 6), C1(e + 7)
+#define C64(e) C8(e), C8(e + 8), C8(e + 16), C8(e + 24), C8(e + 32), C8(e + 40), C8(e + 48), C8(e + 56)
 
-static size_t rounded(size_t size) {
+static const uint8_t classes[ARENA_SMALL / 8 + 1] = {0, C64(1), C64(65), C64(129), C64(193)}; /* by EIGHTH(size) */
+static const uint16_t class_sizes[ARENA_CLASSES] = {
+    8,   16,  24,  32,  40,  48,  56,  64,  72,  80,  88,  96,  104,  112,  120,  128,  144,  160,
+    176, 192, 208, 224, 240, 256, 320, 384, 448, 512, 640, 768, 896,  1024, 1280, 1536, 1792, 2048};
+
+static inline unsigned class_of(size_t size) { return classes[EIGHTH(size)]; }
+static inline size_t class_size(unsigned class) { return class_sizes[class]; }
+
+static inline size_t rounded(size_t size) {
     return size <= ARENA_SMALL && !ONE_BY_ONE ? class_size(class_of(size)) : size + sizeof(ArenaLarge);
 }
 
@@ -140,19 +142,21 @@ static void block_free(Arena *a, void *block, size_t size) {
     a->free[class] = block;
 }
 
-void *arena_alloc(void *arena, void *block, size_t old_size, size_t size) {
-    Arena *a = arena;
-    if (block == NULL) { /* old_size is a type tag then */
-        if (size == 0 || size > a->limit || a->used + rounded(size) > a->limit) return NULL;
-        block = block_new(a, size);
-        if (block != NULL) a->used += rounded(size);
-        return block;
-    }
-    if (size == 0) {
-        a->used -= rounded(old_size);
-        block_free(a, block, old_size);
-        return NULL;
-    }
+/* The slow ways stay out of arena_alloc, which then needs no stack frame. */
+static __attribute__((noinline)) void *new_slow(Arena *a, size_t size) {
+    if (size == 0 || size > a->limit || a->used + rounded(size) > a->limit) return NULL;
+    void *block = block_new(a, size);
+    if (block != NULL) a->used += rounded(size);
+    return block;
+}
+
+static __attribute__((noinline)) void *free_slow(Arena *a, void *block, size_t old_size) {
+    a->used -= rounded(old_size);
+    block_free(a, block, old_size);
+    return NULL;
+}
+
+static __attribute__((noinline)) void *move(Arena *a, void *block, size_t old_size, size_t size) {
     size_t old_bytes = rounded(old_size), bytes = rounded(size);
     if (bytes == old_bytes && size <= ARENA_SMALL && !ONE_BY_ONE) return block;
     if (size > old_size && (size > a->limit || a->used - old_bytes + bytes > a->limit)) return NULL;
@@ -162,6 +166,27 @@ void *arena_alloc(void *arena, void *block, size_t old_size, size_t size) {
     block_free(a, block, old_size);
     a->used += bytes - old_bytes;
     return moved;
+}
+
+void *arena_alloc(void *arena, void *block, size_t old_size, size_t size) {
+    Arena *a = arena;
+    if (block == NULL) { /* old_size is a type tag then */
+        if (size - 1 >= ARENA_SMALL || ONE_BY_ONE) return new_slow(a, size); /* 0 wraps */
+        unsigned class = class_of(size);
+        size_t bytes = class_size(class);
+        block = a->free[class];
+        if (block == NULL || a->used + bytes > a->limit) return new_slow(a, size);
+        a->free[class] = *(void **)block;
+        a->used += bytes;
+        return block;
+    }
+    if (size != 0) return move(a, block, old_size, size);
+    if (old_size > ARENA_SMALL || ONE_BY_ONE) return free_slow(a, block, old_size);
+    unsigned class = class_of(old_size);
+    a->used -= class_size(class);
+    *(void **)block = a->free[class];
+    a->free[class] = block;
+    return NULL;
 }
 /* A block that could not shrink stays, though Lua will free it by its new, smaller size. A small one then serves a
  * smaller class; a large one that should have become small is still chained and freed with the VM, and serves as a

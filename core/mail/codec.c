@@ -618,8 +618,8 @@ static inline uint64_t get64(const unsigned char *p) {
     return le64toh(v);
 }
 
-/* Takes a value from the reader; of a table only the head. */
-static inline ItemKind next_item(Reader *r, Item *item) {
+/* Takes a value from the reader; of a table only the head. Always inlined: as a call it took a quarter of decoding. */
+static inline __attribute__((always_inline)) ItemKind next_item(Reader *r, Item *item) {
     const unsigned char *p = r->p;
     size_t left = (size_t)(r->end - p), len;
     if (left == 0) return ITEM_BAD;

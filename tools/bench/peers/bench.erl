@@ -3,17 +3,18 @@
 %%%   erl +S 2:2 -noinput -pa build/bench/peers -run bench main tick guys=1000 rounds=1000
 %%%
 %%% Prints one line of JSON. Exit codes: 0 good, 1 a wrong result, 2 wrong usage. Time is that of the monotonic clock,
-%%% from after the setup until the result is known; each workload checks its result. Percentiles come from trips of
-%%% their own after the timed ones, for reading the clock twice a trip would slow those down.
+%%% from after the setup until the result is known; each workload checks its result. Percentiles are those of every
+%%% 64th trip, as in the workloads they are compared with: reading the clock twice a trip would slow them all down.
 %%%
 %%% How many schedulers there are is the emulator's to know (+S). What else of its flags helps is in the runner.
 -module(bench).
 -behaviour(gen_server).
 -compile([inline, {inline_size, 64}]).
--export([main/1]).
+-export([main/0, main/1]).
 -export([init/1, handle_call/3, handle_cast/2]).
 
--define(CLOCKED, 20000). % trips for percentiles
+-define(SAMPLE, 64).     % of so many trips the clock sees one
+-define(SETTLE_MS, 200). % until what was born is taken to be at rest
 
 %% The workload, what can be set with its defaults, and its variants, the default one first.
 workload("tick") -> {fun tick/1, #{"guys" => 1000, "rounds" => 1000, "regions" => 1}, ["send"]};
@@ -26,6 +27,8 @@ workload("spawn") -> {fun spawn_and_stop/1, #{"guys" => 100000}, ["spawn"]};
 workload("tree") -> {fun tree/1, #{"leaves" => 1000000}, ["spawn"]};
 workload("fair") -> {fun fair/1, #{"trips" => 20000}, ["pair"]};
 workload(Name) -> usage("no workload is named '~s'", [Name]).
+
+main() -> main([]).
 
 main(Words) ->
     {_, Ref} = spawn_monitor(fun() -> exit(attempt(Words)) end),
@@ -113,40 +116,31 @@ guy(Hunger, Sleep) ->
 %%% ---- pingpong: an integer goes there and comes back ----
 
 pingpong(#{"trips" := Trips}) ->
-    Pong = echo(),
-    Began = now_ns(),
-    Sum = ping(Pong, Trips, 0),
-    Took = now_ns() - Began,
-    same("the sum of what came back", Sum, Trips * (Trips + 1) div 2),
-    rate(Trips, Took, "round trips/s") ++ percentiles(fun() -> ping(Pong, 1, 0) end, min(Trips, ?CLOCKED)).
-
-ping(_, 0, Sum) -> Sum;
-ping(Pong, Number, Sum) ->
-    Pong ! Number,
-    receive Back -> ping(Pong, Number - 1, Sum + Back) end.
-
-echo() ->
     Ping = self(),
-    spawn_link(fun() -> echo(Ping) end).
+    Pong = spawn_link(fun() -> pong(Ping) end),
+    round_trips(Trips, fun(Number, Left) -> ping(Pong, Number, Left) end).
 
-echo(Ping) ->
-    receive Number -> Ping ! Number, echo(Ping) end.
+%% Numbers from Number on, as many as are Left.
+ping(_, Number, 0) -> Number;
+ping(Pong, Number, Left) ->
+    Pong ! Number,
+    receive Number -> ping(Pong, Number + 1, Left - 1) end.
+
+pong(Ping) ->
+    receive Number -> Ping ! Number, pong(Ping) end.
 
 %%% ---- ask: a call to a gen_server ----
 
 ask(#{"trips" := Trips}) ->
     {ok, Server} = gen_server:start_link(?MODULE, none, []),
-    Began = now_ns(),
-    Sum = call(Server, Trips, 0),
-    Took = now_ns() - Began,
-    same("the sum of the replies", Sum, Trips * (Trips + 1) div 2),
-    rate(Trips, Took, "round trips/s") ++ percentiles(fun() -> call(Server, 1, 0) end, min(Trips, ?CLOCKED)).
+    round_trips(Trips, fun(Number, Left) -> call(Server, Number, Left) end).
 
-call(_, 0, Sum) -> Sum;
-call(Server, Number, Sum) -> call(Server, Number - 1, Sum + gen_server:call(Server, Number, infinity)).
+%% Without a timeout, for that would be a timer each call.
+call(_, Number, 0) -> Number;
+call(Server, Number, Left) -> call(Server, gen_server:call(Server, Number, infinity), Left - 1).
 
 init(State) -> {ok, State}.
-handle_call(Number, _From, State) -> {reply, Number, State}.
+handle_call(Number, _From, State) -> {reply, Number + 1, State}.
 handle_cast(_, State) -> {noreply, State}.
 
 %%% ---- ring: a number goes round and grows smaller with each hop ----
@@ -161,12 +155,12 @@ ring(#{"actors" := Actors, "hops" := Hops}) ->
     First ! Hops,
     Place = receive {done, At} -> At end,
     Took = now_ns() - Began,
-    same("the place where the ring ended", Place, Hops rem Actors),
-    rate(Hops, Took, "msg/s").
+    same("the place where the ring ended", Place, (Hops - 1) rem Actors),
+    rate(Hops, Took, "hops/s").
 
 member(Next, Place, Main) ->
     receive
-        0 -> Main ! {done, Place};
+        1 -> Main ! {done, Place};
         Left -> Next ! Left - 1, member(Next, Place, Main)
     end.
 
@@ -199,39 +193,27 @@ sum(Left, Sum) ->
 %% without being copied. The texts stand in variables, as constants stand in a script; the map and the lists around
 %% them are built anew on each side, each way.
 payload(#{"trips" := Trips}) ->
-    Parts = {42, text("guy-~b", 42), 1.5 * unknown(1), 2.5 * unknown(1), 3.5 * unknown(1), text("~c", $a),
-             text("~c", $b), text("~c", $c)},
+    One = list_to_integer("1"),
+    Parts = {text("guy-~b", 42), 1.5 * One, 2.5 * One, 3.5 * One, text("~c", $a), text("~c", $b), text("~c", $c)},
     Main = self(),
-    Echo = spawn_link(fun() -> echo_fresh(Main) end),
-    Began = now_ns(),
-    Sum = payloads(Echo, Parts, Trips, 0),
-    Took = now_ns() - Began,
-    same("the sum of the ids", Sum, 42 * Trips),
-    Echo ! fresh(Parts),
+    Echo = spawn_link(fun() -> echo_fresh(Main, Parts) end),
+    round_trips(Trips, fun(Number, Left) -> payloads(Echo, Parts, Number, Left) end).
+
+payloads(_, _, Number, 0) -> Number;
+payloads(Echo, Parts, Number, Left) ->
+    Echo ! fresh(Number, Parts),
     receive
-        Last -> same("the last one", Last, #{id => 42, name => <<"guy-42">>, pos => [1.5, 2.5, 3.5],
-                                             tags => [<<"a">>, <<"b">>, <<"c">>]})
-    end,
-    rate(Trips, Took, "round trips/s").
-
-payloads(_, _, 0, Sum) -> Sum;
-payloads(Echo, Parts, Left, Sum) ->
-    Echo ! fresh(Parts),
-    receive #{id := Id} -> payloads(Echo, Parts, Left - 1, Sum + Id) end.
-
-fresh({Id, Name, X, Y, Z, A, B, C}) ->
-    #{id => Id, name => Name, pos => [X, Y, Z], tags => [A, B, C]}.
-
-echo_fresh(Main) ->
-    receive
-        #{id := Id, name := Name, pos := [X, Y, Z], tags := [A, B, C]} ->
-            Main ! fresh({Id, Name, X, Y, Z, A, B, C}),
-            echo_fresh(Main)
+        #{id := Number, name := <<"guy-42">>, pos := [_, _, 3.5], tags := [_, _, <<"c">>]} ->
+            payloads(Echo, Parts, Number + 1, Left - 1)
     end.
 
-text(Format, Value) -> iolist_to_binary(io_lib:format(Format, [Value])).
+fresh(Id, {Name, X, Y, Z, A, B, C}) ->
+    #{id => Id, name => Name, pos => [X, Y, Z], tags => [A, B, C]}.
 
-unknown(Number) -> list_to_integer(integer_to_list(Number)).
+echo_fresh(Main, Parts) ->
+    receive #{id := Id} -> Main ! fresh(Id, Parts), echo_fresh(Main, Parts) end.
+
+text(Format, Value) -> iolist_to_binary(io_lib:format(Format, [Value])).
 
 %%% ---- spawn: N Guys are born and say so, then all are stopped ----
 
@@ -243,9 +225,10 @@ spawn_and_stop(#{"guys" := Count}) ->
     Guys = [spawn(fun() -> Main ! here, guy(0, 0) end) || _ <- lists:seq(1, Count)],
     all_here(Count),
     Born = now_ns() - Began,
+    timer:sleep(?SETTLE_MS),
     Grown = memory("VmRSS:") - Before,
-    Stopping = now_ns(),
     [monitor(process, Guy) || Guy <- Guys],
+    Stopping = now_ns(),
     [exit(Guy, shutdown) || Guy <- Guys],
     all_down(Count),
     Stopped = now_ns() - Stopping,
@@ -292,18 +275,16 @@ power_of_ten(Number) -> Number rem 10 =:= 0 andalso power_of_ten(Number div 10).
 
 %% CAF has no such workload: an actor of CAF that never returns keeps its thread for good, and all others starve.
 fair(#{"trips" := Trips}) ->
-    Pong = echo(),
-    Trip = fun() -> ping(Pong, 1, 0) end,
-    Before = percentiles(Trip, Trips),
+    {ok, Server} = gen_server:start_link(?MODULE, none, []),
+    Trip = fun(Number, Left) -> call(Server, Number, Left) end,
+    {_, Before} = clocked(Trips, 1, Trip),
     Main = self(),
     Count = erlang:system_info(schedulers_online),
     Loops = [spawn_link(fun() -> Main ! here, endless() end) || _ <- lists:seq(1, Count)],
     all_here(Count),
-    Began = now_ns(),
-    During = percentiles(Trip, Trips),
-    Took = now_ns() - Began,
+    {Took, During} = clocked(Trips, 1, Trip),
     same("endless loops at the end", length(lists:filter(fun is_process_alive/1, Loops)), Count),
-    rate(Trips, Took, "round trips/s") ++ During ++ [{before_p99_ns, proplists:get_value(p99_ns, Before)}].
+    rate(Trips, Took, "round trips/s") ++ percentiles("", During) ++ percentiles("before_", Before).
 
 endless() -> endless().
 
@@ -314,15 +295,31 @@ now_ns() -> erlang:monotonic_time(nanosecond).
 rate(Messages, Took, Unit) ->
     [{messages, Messages}, {seconds, Took / 1.0e9}, {rate, Messages * 1.0e9 / Took}, {unit, Unit}].
 
-percentiles(Trip, Count) ->
-    Times = list_to_tuple(lists:sort(clock(Trip, Count, []))),
-    [{p50_ns, element((Count + 1) div 2, Times)}, {p99_ns, element((Count * 99 + 99) div 100, Times)}].
+%% Trip(Number, Count) makes so many trips with numbers from Number on, and returns the number after the last.
+round_trips(Trips, Trip) ->
+    {Took, Times} = clocked(Trips, ?SAMPLE, Trip),
+    rate(Trips, Took, "round trips/s") ++ percentiles("", Times).
 
-clock(_, 0, Times) -> Times;
-clock(Trip, Left, Times) ->
+%% How long all trips took, and a list of how long the last of every Sample took.
+clocked(Trips, Sample, Trip) ->
     Began = now_ns(),
-    Trip(),
-    clock(Trip, Left - 1, [now_ns() - Began | Times]).
+    {Next, Times} = clocked(1, Trips, Sample, Trip, []),
+    Took = now_ns() - Began,
+    same("the number after the last trip", Next, Trips + 1),
+    {Took, Times}.
+
+clocked(Number, Left, Sample, Trip, Times) when Left < Sample -> {Trip(Number, Left), Times};
+clocked(Number, Left, Sample, Trip, Times) ->
+    Next = Trip(Number, Sample - 1),
+    Began = now_ns(),
+    Back = Trip(Next, 1),
+    clocked(Back, Left - Sample, Sample, Trip, [now_ns() - Began | Times]).
+
+percentiles(_, []) -> [];
+percentiles(Prefix, Times) ->
+    Sorted = list_to_tuple(lists:sort(Times)),
+    [{Prefix ++ Key, element((tuple_size(Sorted) * Percent + 99) div 100, Sorted)}
+     || {Key, Percent} <- [{"p50_ns", 50}, {"p99_ns", 99}]].
 
 %% A line of the system's account of us, in bytes.
 memory(Name) ->
@@ -343,7 +340,10 @@ usage(Format, Values) -> throw({usage, io_lib:format(Format, Values)}).
 complain(Text) -> io:format(standard_error, "bench.erl: ~s~n", [Text]).
 
 json(Fields) ->
-    [${, lists:join($,, [[$", atom_to_list(Key), $", $:, json_value(Value)] || {Key, Value} <- Fields]), $}].
+    [${, lists:join($,, [[$", name(Key), $", $:, json_value(Value)] || {Key, Value} <- Fields]), $}].
+
+name(Key) when is_atom(Key) -> atom_to_list(Key);
+name(Key) -> Key.
 
 json_value(true) -> "true";
 json_value(Value) when is_integer(Value) -> integer_to_list(Value);
