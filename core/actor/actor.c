@@ -253,14 +253,22 @@ void actor_timer(uint64_t pid, uint64_t tag) {
 /* Is `ending` settled, and may it begin? */
 static bool over(Actor *a) { return a->ending != NULL && (!a->patient || a->runnable == NULL); }
 
+/* The usual end of a turn: alive, nothing to go on with, nothing taken out of the mailbox that still waits. */
+static bool idles(const Actor *a) {
+    return a->main.state == FIBER_IDLE && a->ending == NULL && a->stage == ACTOR_LIVE && a->runnable == NULL &&
+           a->inbox.first == NULL && a->due.first == NULL && a->early.first == NULL && a->start == NULL;
+}
+
 static TaskTurn run(Actor *a) {
     for (;;) {
         if (mailbox_has_system(&a->slot->box)) inbox_system(a);
-        if (over(a) && a->stage == ACTOR_LIVE) begin_ending(a);
-        bool terminates = a->main.state == FIBER_RUNNABLE || a->main.state == FIBER_WAITING;
-        if (a->stage == ACTOR_ENDING && (!terminates || a->killed || a->vm.doomed)) {
-            die(a);
-            return TASK_ASLEEP;
+        if (a->ending != NULL || a->stage != ACTOR_LIVE) {
+            if (over(a) && a->stage == ACTOR_LIVE) begin_ending(a);
+            bool terminates = a->main.state == FIBER_RUNNABLE || a->main.state == FIBER_WAITING;
+            if (a->stage == ACTOR_ENDING && (!terminates || a->killed || a->vm.doomed)) {
+                die(a);
+                return TASK_ASLEEP;
+            }
         }
         if (scheduler_expired()) return TASK_LATE;
         if (a->handled >= config.slice_messages) return TASK_AGAIN;
@@ -271,6 +279,7 @@ static TaskTurn run(Actor *a) {
         }
         if (f != NULL) {
             fiber_resume(a, f);
+            if (idles(a) && mailbox_sleep(&a->slot->box, false)) return TASK_ASLEEP; /* `a` may be gone */
             continue;
         }
         /* Nothing runs. User messages wake it only if a handler could begin. */

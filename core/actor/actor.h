@@ -59,6 +59,7 @@ typedef struct Actor {
     ActorName *names;  /* registered ones; the first is for show */
     uint64_t serial;   /* of refs */
     uint32_t handled;  /* messages begun in this slice */
+    uint32_t last_atom; /* of the handler that ran last; 0 = none yet. See handle.c */
     uint8_t stage;     /* ActorStage */
     bool traps_exits;
     bool began;        /* init has ended: terminate may be called */

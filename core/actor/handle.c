@@ -13,7 +13,12 @@
 
 /* The registry keeps the handling function under this key. Its upvalues: */
 static const char handle_key;
-enum { UP_HANDLERS = 1, UP_SELF, UP_BEHAVIOUR };
+enum {
+    UP_HANDLERS = 1, /* functions by atom, as they were met */
+    UP_SELF,
+    UP_BEHAVIOUR,
+    UP_LAST /* the handler of Actor.last_atom: many an actor hears little else, and looks no further */
+};
 
 /* ---- finding handlers ---- */
 
@@ -29,17 +34,26 @@ static int find(lua_State *L, const char *name, size_t len) {
 }
 
 /* The same by atom, looked up once a VM: the handlers' table is filled as names are first met. */
-static int find_atom(lua_State *L, uint32_t atom) {
+static __attribute__((noinline)) int find_atom_slow(lua_State *L, Actor *a, uint32_t atom) {
     int type = lua_rawgeti(L, lua_upvalueindex(UP_HANDLERS), atom);
-    if (type != LUA_TNIL) return type;
-    size_t len;
-    const char *name = atom_text(atom, &len);
-    lua_pop(L, 1);
-    type = find(L, name, len);
-    if (type == LUA_TNIL) return type;
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, lua_upvalueindex(UP_HANDLERS), atom);
+    if (type == LUA_TNIL) {
+        size_t len;
+        const char *name = atom_text(atom, &len);
+        lua_pop(L, 1);
+        type = find(L, name, len);
+        if (type == LUA_TNIL) return type;
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, lua_upvalueindex(UP_HANDLERS), atom);
+    }
+    lua_copy(L, -1, lua_upvalueindex(UP_LAST));
+    a->last_atom = atom;
     return type;
+}
+
+static inline int find_atom(lua_State *L, Actor *a, uint32_t atom) {
+    if (atom != a->last_atom) return find_atom_slow(L, a, atom);
+    lua_pushvalue(L, lua_upvalueindex(UP_LAST));
+    return LUA_TFUNCTION;
 }
 
 static bool find_field(lua_State *L, const char *key) {
@@ -58,8 +72,21 @@ static int decode(lua_State *L, const Message *msg) {
 }
 
 /* On an empty stack: the handler, self and the arguments. How many arguments, or -1: nobody hears it. */
-static int push_call(lua_State *L, const Message *msg) {
+static int push_call(lua_State *L, Actor *a, const Message *msg) {
     int count;
+    if (msg->kind <= MESSAGE_ASK && !(msg->flags & MESSAGE_NAMED)) { /* what nearly all are */
+        if (find_atom(L, a, msg->name) != LUA_TNIL) {
+            lua_pushvalue(L, lua_upvalueindex(UP_SELF));
+            return 1 + decode(L, msg);
+        }
+        lua_settop(L, 0);
+        if (!find_field(L, "on_other")) return -1;
+        size_t len;
+        const char *name = atom_text(msg->name, &len);
+        lua_pushvalue(L, lua_upvalueindex(UP_SELF));
+        lua_pushlstring(L, name, len);
+        return 2 + decode(L, msg);
+    }
     switch ((MessageKind)msg->kind) {
     case MESSAGE_START:
         if (!find_field(L, "init")) return -1;
@@ -79,31 +106,19 @@ static int push_call(lua_State *L, const Message *msg) {
         return 2 + decode(L, msg);
     default: break;
     }
-    if (msg->flags & MESSAGE_NAMED) { /* no loaded behaviour has such a handler; this one may have it by other ways */
-        size_t len;
-        const char *name = codec_first_string(msg, &len);
-        if (name != NULL && find(L, name, len) == LUA_TFUNCTION) {
-            lua_pushvalue(L, lua_upvalueindex(UP_SELF));
-            count = decode(L, msg);
-            lua_remove(L, 3);
-            return count;
-        }
-        lua_settop(L, 0);
-        if (!find_field(L, "on_other")) return -1;
+    /* No loaded behaviour has such a handler; this one may have it by other ways. */
+    size_t len;
+    const char *name = codec_first_string(msg, &len);
+    if (name != NULL && find(L, name, len) == LUA_TFUNCTION) {
         lua_pushvalue(L, lua_upvalueindex(UP_SELF));
-        return 1 + decode(L, msg);
-    }
-    if (find_atom(L, msg->name) != LUA_TNIL) {
-        lua_pushvalue(L, lua_upvalueindex(UP_SELF));
-        return 1 + decode(L, msg);
+        count = decode(L, msg);
+        lua_remove(L, 3);
+        return count;
     }
     lua_settop(L, 0);
     if (!find_field(L, "on_other")) return -1;
-    size_t len;
-    const char *name = atom_text(msg->name, &len);
     lua_pushvalue(L, lua_upvalueindex(UP_SELF));
-    lua_pushlstring(L, name, len);
-    return 2 + decode(L, msg);
+    return 1 + decode(L, msg);
 }
 
 /* ---- handling ---- */
@@ -150,7 +165,7 @@ static int handle(lua_State *L) {
     while ((msg = inbox_next(a)) != NULL) {
         f->msg = msg;
         lua_settop(L, 0);
-        int nargs = push_call(L, msg);
+        int nargs = push_call(L, a, msg);
         if (nargs < 0) {
             if (msg->kind == MESSAGE_START) { /* no init is fine */
                 finish(L, a, f);
@@ -174,7 +189,11 @@ static int handle_on(lua_State *L, int status, lua_KContext context) {
     return handle(L);
 }
 
-void handle_push(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_key); }
+/* It stays at the bottom of the fiber's stack: found there without a look into the registry. */
+void handle_push(lua_State *L) {
+    if (lua_gettop(L) == 0) lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_key);
+    lua_pushvalue(L, 1);
+}
 
 /* ---- birth ---- */
 
@@ -189,7 +208,8 @@ static int born(lua_State *L, int status, lua_KContext context) {
     lua_setfield(L, -2, "__index");
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -3);
-    lua_pushcclosure(L, handle, 3);
+    lua_pushnil(L);
+    lua_pushcclosure(L, handle, 4);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &handle_key);
     return 0;
 }

@@ -323,37 +323,47 @@ static bool is_error_object(lua_State *L, int index) {
 
 static int encode_table(Encoder *e, int index, int depth);
 
-/* Everything but tables. 1 = written, 0 = of no type that a scalar has, or an error. */
-static inline int encode_scalar(Encoder *e, int index, int type) {
-    lua_State *L = e->L;
-    int err;
+/* Everything but tables. Where it would go on, or NULL: a value that is no scalar, or no room for it up to `end`. */
+static inline unsigned char *put_scalar(lua_State *L, int index, int type, unsigned char *p, const unsigned char *end) {
     if (type == LUA_TSTRING) {
         size_t len;
         const char *s = lua_tolstring(L, index, &len);
-        err = need_room(e, 5 + len);
-        if (err < 0) return err;
-        e->p = put_string(e->p, s, len);
-        return 1;
+        return len + 5 <= (size_t)(end - p) ? put_string(p, s, len) : NULL; /* a Lua string's len + 5 does not wrap */
     }
-    err = need_room(e, SCALAR_MAX);
-    if (err < 0) return err;
+    if (end - p < SCALAR_MAX) return NULL;
     switch (type) {
     case LUA_TNUMBER:
-        if (lua_isinteger(L, index)) e->p = put_integer(e->p, lua_tointegerx(L, index, NULL));
-        else e->p = put_float(e->p, lua_tonumberx(L, index, NULL));
-        return 1;
+        if (lua_isinteger(L, index)) return put_integer(p, lua_tointegerx(L, index, NULL));
+        return put_float(p, lua_tonumberx(L, index, NULL));
     case LUA_TBOOLEAN:
-        *e->p++ = lua_toboolean(L, index) ? TAG_TRUE : TAG_FALSE;
-        return 1;
+        *p++ = lua_toboolean(L, index) ? TAG_TRUE : TAG_FALSE;
+        return p;
     case LUA_TLIGHTUSERDATA:
-        e->p = put_pid(e->p, (uint64_t)(uintptr_t)lua_touserdata(L, index));
-        return 1;
+        return put_pid(p, (uint64_t)(uintptr_t)lua_touserdata(L, index));
     case LUA_TNIL:
-        *e->p++ = TAG_NIL;
-        return 1;
+        *p++ = TAG_NIL;
+        return p;
     default:
-        return 0;
+        return NULL;
     }
+}
+
+static inline bool is_scalar(int type) {
+    return type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN || type == LUA_TLIGHTUSERDATA ||
+           type == LUA_TNIL;
+}
+
+/* The same with room made for it. 1 = written, 0 = of no type that a scalar has, or an error. */
+static inline int encode_scalar(Encoder *e, int index, int type) {
+    unsigned char *p = put_scalar(e->L, index, type, e->p, e->end);
+    if (p == NULL) {
+        if (!is_scalar(type)) return 0;
+        int err = grow(e, type == LUA_TSTRING ? 5 + lua_rawlen(e->L, index) : SCALAR_MAX);
+        if (err < 0) return err;
+        p = put_scalar(e->L, index, type, e->p, e->end);
+    }
+    e->p = p;
+    return 1;
 }
 
 /* `depth`: how many tables of this argument are around the value. */
@@ -427,8 +437,8 @@ static int encode_table(Encoder *e, int index, int depth) {
     return 0;
 }
 
-int codec_encode(lua_State *L, int first, int last, Message **msg, CodecError *err) {
-    /* Field by field: `few` is left as it is, so that messages without tables pay nothing for it. */
+static __attribute__((noinline)) int encode_all(lua_State *L, int first, int last, Message **msg, CodecError *err) {
+    /* Field by field: `few` is left as it is, so that messages with few tables pay little for it. */
     Encoder e;
     uint32_t size = (*msg)->size;
     e.L = L;
@@ -456,6 +466,21 @@ int codec_encode(lua_State *L, int first, int last, Message **msg, CodecError *e
     }
     e.msg->size = (uint32_t)(e.p - e.msg->bytes);
     if (e.open == 0 && last >= first) e.msg->argc = (uint8_t)(e.msg->argc + (last - first + 1));
+    return 0;
+}
+
+/* Most messages are a few scalars that fit the block: those need no Encoder. */
+int codec_encode(lua_State *L, int first, int last, Message **msg, CodecError *err) {
+    Message *m = *msg;
+    unsigned char *p = m->bytes + m->size;
+    const unsigned char *end = m->bytes + m->room;
+    if (m->open > 0 || last - first >= MESSAGE_ARGS_MAX - m->argc) return encode_all(L, first, last, msg, err);
+    for (int i = first; i <= last; i++) {
+        p = put_scalar(L, i, lua_type(L, i), p, end);
+        if (p == NULL) return encode_all(L, first, last, msg, err); /* from the start: msg is as it was */
+    }
+    m->size = (uint32_t)(p - m->bytes);
+    if (last >= first) m->argc = (uint8_t)(m->argc + (last - first + 1));
     return 0;
 }
 
@@ -776,6 +801,8 @@ bool codec_valid(const Message *msg) {
 
 /* ---- decoding to the Lua stack ---- */
 
+#define STACK_FREE 8 /* slots that are there without asking: see codec_decode's contract */
+
 static void need_stack(lua_State *L, int slots) {
     if (lua_checkstack(L, slots)) return;
     lua_pushliteral(L, "not enough memory");
@@ -847,7 +874,7 @@ int codec_decode(lua_State *L, const Message *msg) {
     int count = expected(msg);
     if (count < 0 || msg->size > MESSAGE_SIZE_MAX) return UV_EINVAL;
     int top = lua_gettop(L);
-    need_stack(L, count + 1);
+    if (count >= STACK_FREE) need_stack(L, count + 1);
     int i = 0;
     if (msg->flags & MESSAGE_NAMED) {
         Item name;

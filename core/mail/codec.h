@@ -27,7 +27,8 @@ typedef struct CodecError {
 int codec_encode(lua_State *L, int first, int last, Message **msg, CodecError *err);
 
 /* Pushes all values of the payload, the name of MESSAGE_NAMED first, and returns how many; UV_EINVAL if the bytes
- * are not a payload (then nothing is pushed). Raises a Lua error when the VM is out of memory. */
+ * are not a payload (then nothing is pushed). Raises a Lua error when the VM is out of memory. The stack must have 8
+ * free slots, as it has in a C function that was just called; for more values than that it asks for more itself. */
 int codec_decode(lua_State *L, const Message *msg);
 
 /* True if the whole payload is well formed (what decode would accept). For bytes from outside; no VM needed. */

@@ -140,6 +140,7 @@ static Task *steal(Worker *w) {
 
 static Task *pop_newborn(Worker *w) {
     Task *task;
+    if (atomic_load_explicit(&w->newborn.count, memory_order_relaxed) == 0) return NULL; /* nearly always */
     return newborn_take(&w->newborn, false, &task, 1) == 1 ? task : NULL;
 }
 

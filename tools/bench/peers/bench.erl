@@ -249,6 +249,8 @@ all_down(Left) ->
 
 tree(#{"leaves" := Leaves}) ->
     power_of_ten(Leaves) orelse usage("leaves is a power of ten, not ~b", [Leaves]),
+    Most = Leaves * 10 div 9 + 1000, % all alive at once, and those of the emulator
+    erlang:system_info(process_limit) >= Most orelse usage("so many leaves need erl +P ~b", [Most]),
     Main = self(),
     Began = now_ns(),
     spawn_link(fun() -> branch(Main, 0, Leaves) end),
