@@ -36,7 +36,7 @@ typedef struct Fiber {
     Message *msg;         /* being handled: kept until the handler ends, for its asker and for reports */
     Message *answer;      /* what it waited for; NULL with FIBER_RUNNABLE after waiting: time is up */
     uint64_t wait;        /* the request or timer it waits for */
-    uint64_t deadline;    /* clock_now time when the waiting ends; 0 = no end, or a timer of its own */
+    uint64_t deadline;    /* clock_now time when the waiting ends, or has ended; 0 = no end, or a timer of its own */
     int args;             /* values on L for the next resume */
     uint8_t kind, state;  /* FiberKind, FiberState */
 } Fiber;

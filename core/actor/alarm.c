@@ -62,7 +62,7 @@ void alarm_handle(Actor *a, Message *msg) {
     if (msg->ref == ALARM_TAG) {
         a->alarm = 0;
         a->alarm_at = 0;
-        uint64_t nearest = fiber_expire(a, clock_now());
+        uint64_t nearest = fiber_expire(a, clock_tick());
         if (nearest != 0) alarm_set(a, nearest);
     } else if (!fiber_wake(a, msg->ref, NULL) && (t = find(a, msg->ref)) != NULL && !t->queued) {
         t->queued = true; /* a beat that comes while the last one waits is the same, late, beat */

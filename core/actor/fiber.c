@@ -187,9 +187,14 @@ int fiber_wait(lua_State *L, const char *what, uint64_t ref, uint64_t deadline, 
 
 Message *fiber_answer(lua_State *L) { return actor_of(L)->current->answer; }
 
+uint64_t fiber_limit(const Actor *a) {
+    const Message *msg = a->current != NULL ? a->current->msg : NULL; /* NULL: a finalizer, at the very end */
+    bool asked = msg != NULL && msg->kind == MESSAGE_ASK && msg->ref != 0; /* 0: it was answered already */
+    return asked && (msg->flags & MESSAGE_LIMITED) ? message_deadline(msg) : 0;
+}
+
 static void wake(Actor *a, Fiber *f, Message *answer) {
     f->wait = 0;
-    f->deadline = 0;
     f->answer = answer;
     fiber_runnable(a, f);
 }

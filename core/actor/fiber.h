@@ -22,6 +22,10 @@ void fiber_check_waits(lua_State *L, const char *what); /* raises if fiber_wait 
 /* The answer that ended the wait, NULL when time was up. Lent: it lives until the fiber waits again or ends. */
 Message *fiber_answer(lua_State *L);
 
+/* Until when (clock_now time) somebody waits for what the running fiber does: the deadline of the request that it
+ * handles. 0: nobody does, or for ever. */
+uint64_t fiber_limit(const Actor *a);
+
 /* What `ref` waited for came; takes `answer` (may be NULL) and returns true, or false if nobody waits for it. */
 bool fiber_wake(Actor *a, uint64_t ref, Message *answer);
 /* Wakes, with nothing, all whose deadline has passed; the next deadline, or 0. */

@@ -5,6 +5,7 @@
 #include "actor/alarm.h"
 #include "actor/fiber.h"
 #include "actor/report.h"
+#include "ground/clock.h"
 #include "ground/config.h"
 #include "ground/log.h"
 #include "ground/metrics.h"
@@ -129,6 +130,12 @@ bool inbox_ready(Actor *a) {
 
 static bool is_user(const Message *msg) { return msg->kind <= MESSAGE_ASK; }
 
+/* A request that nobody waits for any more: its asker gave up (then it ticked the clock) or is dead. */
+static bool is_vain(const Message *msg) {
+    if ((msg->flags & MESSAGE_LIMITED) && message_deadline(msg) <= clock_coarse()) return true;
+    return msg->from != 0 && pid_node(msg->from) == 0 && registry_find(msg->from) == NULL;
+}
+
 Message *inbox_next(Actor *a) {
     Message *msg;
     for (;;) {
@@ -159,6 +166,11 @@ Message *inbox_next(Actor *a) {
         }
         if (msg->to != a->pid && msg->kind != MESSAGE_START) {
             post_refuse(msg, UV_ESRCH);
+            continue;
+        }
+        if (msg->kind == MESSAGE_ASK && is_vain(msg)) {
+            metrics_add(METRIC_skipped, 1);
+            post_refuse(msg, UV_ETIMEDOUT);
             continue;
         }
         a->handled++;

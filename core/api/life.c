@@ -148,6 +148,10 @@ static int started(lua_State *L, int status, lua_KContext context) {
     if (answer == NULL) {
         char who[PID_TEXT_MAX];
         pid_text(api_check_pid(L, -2), who);
+        Actor *a = actor_of(L);
+        if (a->current->deadline == fiber_limit(a))
+            return errors_raise(L, "timeout", "spawn_with: the init of %s did not end in the time that was left: our own "
+                                "asker waits no longer", who);
         return errors_raise(L, "timeout", "spawn_with: the init of %s did not end in time", who);
     }
     if (answer->kind == MESSAGE_FAIL) {
@@ -188,7 +192,11 @@ static int spawn_with(lua_State *L) {
     lua_settop(L, 2);
     api_push_bits(L, pid);
     api_push_bits(L, ref);
-    if (options.wait_ref != 0) return fiber_wait(L, "spawn_with{wait}", options.wait_ref, clock_now() + wait, started);
+    if (options.wait_ref != 0) {
+        uint64_t deadline = clock_now() + wait, limit = fiber_limit(a);
+        if (limit != 0 && limit < deadline) deadline = limit;
+        return fiber_wait(L, "spawn_with{wait}", options.wait_ref, deadline, started);
+    }
     return ref != 0 ? 2 : (lua_pop(L, 1), 1);
 }
 

@@ -11,6 +11,8 @@
 #include "mail/codec.h"
 #include "mail/post.h"
 
+#define COARSE_FROM (1000 * CLOCK_NS_PER_MS) /* a timeout that long may be some milliseconds off */
+
 Message *api_letter(lua_State *L, MessageKind kind, int name, int first) {
     CodecError why;
     size_t len;
@@ -90,7 +92,11 @@ static int answered(lua_State *L, int pid, uint64_t ms) {
     Message *answer = fiber_answer(L);
     if (answer == NULL) {
         char who[PID_TEXT_MAX];
+        Actor *a = actor_of(L);
         pid_text(api_check_pid(L, pid), who);
+        if (a->current->deadline == fiber_limit(a))
+            return errors_raise(L, "timeout", "%s did not answer '%s' in the time that was left: our own asker waits no "
+                                "longer", who, lua_tostring(L, pid + 1));
         return errors_raise(L, "timeout", "%s did not answer '%s' within %I ms", who, lua_tostring(L, pid + 1),
                             (LUAI_UACINT)ms);
     }
@@ -110,19 +116,36 @@ static int ask_within_answered(lua_State *L, int status, lua_KContext context) {
     return answered(L, 2, api_check_ms(L, 1, 0) / CLOCK_NS_PER_MS);
 }
 
+/* When an ask that starts now gives up. The coarse clock will do for the usual ones, and spares a system call. */
+static uint64_t deadline_in(uint64_t timeout) {
+    uint64_t now = timeout >= COARSE_FROM ? clock_coarse() : clock_now();
+    return timeout < UINT64_MAX - now ? now + timeout : UINT64_MAX;
+}
+
 static int put_question(lua_State *L, int pid, uint64_t timeout, lua_KFunction k) {
     uint64_t to = api_check_pid(L, pid);
     Actor *a = api_actor(L, "ask");
     luaL_argcheck(L, to != a->pid, pid, "an actor can't ask itself: it would wait for itself");
     fiber_check_waits(L, "ask");
+    uint64_t deadline = deadline_in(timeout), limit = fiber_limit(a);
+    if (limit != 0 && limit < deadline) {
+        deadline = limit;
+        if (limit <= clock_coarse())
+            return errors_raise(L, "timeout", "no time is left to ask '%s': our own asker waits no longer",
+                                luaL_checkstring(L, pid + 1));
+    }
     Message *msg = api_letter(L, MESSAGE_ASK, pid + 1, pid + 2);
+    if (message_limit(&msg, deadline) < 0) {
+        message_free(msg);
+        return luaL_error(L, "out of memory");
+    }
     uint64_t ref = actor_ref(a, REF_REQUEST);
     msg->to = to;
     msg->from = a->pid;
     msg->ref = ref;
     metrics_add(METRIC_asks, 1);
     post_deliver(msg); /* a refusal comes back as an answer */
-    return fiber_wait(L, "ask", ref, clock_now() + timeout, k);
+    return fiber_wait(L, "ask", ref, deadline, k);
 }
 
 static int ask(lua_State *L) {
@@ -131,6 +154,14 @@ static int ask(lua_State *L) {
 
 static int ask_within(lua_State *L) { return put_question(L, 2, api_check_ms(L, 1, 0), ask_within_answered); }
 
+static int do_deadline(lua_State *L) {
+    uint64_t limit = fiber_limit(api_actor(L, "deadline")), now;
+    if (limit == 0) return 0;
+    now = clock_now();
+    lua_pushnumber(L, limit > now ? (lua_Number)(limit - now) / (lua_Number)CLOCK_NS_PER_MS : 0);
+    return 1;
+}
+
 static int sender(lua_State *L) {
     const Message *msg = api_actor(L, "sender")->current->msg;
     api_push_bits(L, msg != NULL ? msg->from : 0);
@@ -138,5 +169,5 @@ static int sender(lua_State *L) {
 }
 
 const luaL_Reg api_message[] = {{"send", do_send},     {"send_all", send_all}, {"ask", ask}, {"ask_within", ask_within},
-                                {"sender", sender}, {NULL, NULL}};
+                                {"sender", sender}, {"deadline", do_deadline}, {NULL, NULL}};
 const luaL_Reg api_pid[] = {{"send", do_send}, {"ask", ask}, {NULL, NULL}};

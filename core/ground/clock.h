@@ -1,6 +1,7 @@
 /* clock.h - time. All in nanoseconds; monotonic unless it says wall. From any thread. */
 #ifndef GROUND_CLOCK_H
 #define GROUND_CLOCK_H
+#include <stdatomic.h>
 #include <stdint.h>
 
 #define CLOCK_NS_PER_MS 1000000ull
@@ -9,4 +10,11 @@
 uint64_t clock_now(void);  /* monotonic, CLOCK_MONOTONIC */
 uint64_t clock_wall(void); /* since 1970, CLOCK_REALTIME */
 uint64_t clock_cpu(void);  /* CPU time this process has used */
+
+/* The time as it was last read for all: a load, where clock_now is a call. Never ahead of clock_now, never back; some
+ * milliseconds behind while any worker is busy (the watchdog ticks). Who wakes from sleep, or acts since a time has
+ * come, ticks first: what follows from that, in other threads too, sees that time or a later one. */
+extern _Atomic uint64_t clock_ticked; /* clock.c's */
+static inline uint64_t clock_coarse(void) { return atomic_load_explicit(&clock_ticked, memory_order_relaxed); }
+uint64_t clock_tick(void); /* clock_now, and from now on clock_coarse, too */
 #endif

@@ -9,6 +9,7 @@
     X(messages, "messages handled by actors") \
     X(sent, "messages that a mailbox took") \
     X(asks, "requests sent") \
+    X(skipped, "requests never begun, since the asker had given up or died") \
     X(spawned, "actors created") \
     X(exited, "actors that ended, for whatever reason") \
     X(crashed, "actors that ended by an error") \
@@ -18,7 +19,7 @@
     X(dead_pid, "dead letters: no such actor any more") \
     X(dead_full, "dead letters: mailbox full") \
     X(dead_handler, "dead letters: no handler of that name") \
-    X(dead_late, "dead letters: an answer after its asker gave up") \
+    X(dead_late, "dead letters: an answer, or a request, whose asker had given up") \
     X(dead_unreachable, "dead letters: no way to that node")
 
 typedef enum {

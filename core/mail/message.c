@@ -1,7 +1,8 @@
 /* message.c - see message.h. */
 #include "mail/message.h"
 #include <assert.h>
-#include <string.h>
+#include <stdbool.h>
+#include <uv.h>
 #include "ground/pool.h"
 
 static_assert(MESSAGE_HEADER <= 48, "a block of one cache line has 16 bytes of payload or more");
@@ -26,13 +27,20 @@ void message_free(Message *msg) {
     if (msg != NULL) pool_free(msg, block_size(msg));
 }
 
+static void put_deadline(Message *msg, uint64_t deadline) {
+    memcpy(msg->bytes + msg->room - sizeof deadline, &deadline, sizeof deadline);
+    msg->flags |= MESSAGE_LIMITED;
+}
+
 /* A copy, header and payload, in a block for `room` bytes. */
 static Message *copy(const Message *msg, size_t room) {
-    Message *other = message_new(msg->kind, room);
+    bool limited = msg->flags & MESSAGE_LIMITED;
+    Message *other = message_new(msg->kind, room + (limited ? sizeof(uint64_t) : 0));
     if (other == NULL) return NULL;
     uint32_t other_room = other->room;
     memcpy(other, msg, MESSAGE_HEADER + msg->size);
     other->room = other_room;
+    if (limited) put_deadline(other, message_deadline(msg));
     return other;
 }
 
@@ -52,4 +60,12 @@ Message *message_copy(const Message *msg) {
     Message *other = copy(msg, msg->size);
     if (other != NULL) other->next = NULL;
     return other;
+}
+
+int message_limit(Message **msg, uint64_t deadline) {
+    Message *roomy = message_grow(*msg, sizeof deadline);
+    if (roomy == NULL) return UV_ENOMEM;
+    put_deadline(roomy, deadline);
+    *msg = roomy;
+    return 0;
 }

@@ -6,6 +6,7 @@
 #define MAIL_MESSAGE_H
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef enum {
     /* the user lane: bounded, in order */
@@ -29,7 +30,8 @@ typedef enum {
 
 enum {
     MESSAGE_NAMED = 1, /* `name` is 0: the payload's first value (not counted in argc) is the name */
-    MESSAGE_ERRORS = 2 /* among the values are error objects */
+    MESSAGE_ERRORS = 2, /* among the values are error objects */
+    MESSAGE_LIMITED = 4 /* the asker waits until message_deadline */
 };
 
 #define MESSAGE_ARGS_MAX 250
@@ -59,4 +61,13 @@ void     message_free(Message *msg); /* takes; NULL is fine */
  * or MESSAGE_SIZE_MAX would be passed, and the caller still owns the old one. */
 Message *message_grow(Message *msg, size_t more);
 Message *message_copy(const Message *msg); /* header and payload; `next` is NULL; gives */
+
+/* A deadline (clock_now time) lies in the last 8 bytes of the block, where no payload is: the header stays small. It is
+ * set when all values are in; a copy has it, too. May move the message: 0 or UV_ENOMEM. */
+int message_limit(Message **msg, uint64_t deadline);
+static inline uint64_t message_deadline(const Message *msg) { /* with MESSAGE_LIMITED */
+    uint64_t deadline;
+    memcpy(&deadline, msg->bytes + msg->room - sizeof deadline, sizeof deadline);
+    return deadline;
+}
 #endif

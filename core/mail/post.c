@@ -166,7 +166,7 @@ void post_refuse(Message *msg, int why) {
     case MESSAGE_START:
     case MESSAGE_ASK:
         dead_letter(msg, why);
-        if (msg->ref != 0) fail_ask(msg, why);
+        if (msg->ref != 0 && why != UV_ETIMEDOUT) fail_ask(msg, why);
         break;
     case MESSAGE_REPLY:
     case MESSAGE_FAIL: dead_letter(msg, UV_ETIMEDOUT); break;

@@ -142,7 +142,7 @@ static void before_sleep(uv_prepare_t *handle) {
         close_handles();
         return;
     }
-    timers_turn(timers, clock_now());
+    timers_turn(timers, clock_tick());
     atomic_store_explicit(&asleep, true, memory_order_relaxed);
     bool more = have_jobs();
     plan(more ? 0 : timers_next(timers));

@@ -229,6 +229,7 @@ static void fall_asleep(Worker *w) {
         /* else a waker's post is on its way */
     }
     wait_for(&w->wake);
+    clock_tick();
     watchdog_rouse();
 }
 
@@ -327,6 +328,7 @@ void scheduler_free(void) {
 int scheduler_open(int count, int spares, uint64_t seed, SchedulerCalls calls) {
     int err = UV_ENOMEM;
     size_t size = (size_t)(count + spares) * sizeof(Worker);
+    clock_tick(); /* the watchdog's first is still to come */
     workers = (Workers){.all = aligned_alloc(_Alignof(Worker), size), .seed = seed, .calls = calls};
     sem_init(&workers.watchdog_wake, 0, 0);
     if (workers.all == NULL) goto fail;

@@ -1,8 +1,9 @@
-/* The watchdog: once a millisecond, while any worker is busy, it looks at how old each slice is and at who has work to
- * share. It never touches a task. See scheduler.h, 3 and 4. */
+/* The watchdog: once a millisecond, while any worker is busy, it ticks the clock and looks at how old each slice is
+ * and at who has work to share. It never touches a task. See scheduler.h, 3 and 4. */
 #include <errno.h>
 #include <time.h>
 #include <uv.h>
+#include "ground/clock.h"
 #include "ground/metrics.h"
 #include "run/interrupt.h"
 #include "run/worker.h"
@@ -86,6 +87,7 @@ static void *watch(void *unused) {
     while (!atomic_load_explicit(&workers.stopping, memory_order_relaxed)) {
         struct timespec tick = {0, TICK_NS};
         nanosleep(&tick, NULL);
+        clock_tick();
         bool sharing = help;
         int stuck = 0;
         help = false;

@@ -49,11 +49,12 @@ local pid = {}
 ---   local taken, why = guy:send("tick", 1)
 function pid:send(name, ...) end
 
---- Sends a request and waits for what the handler returns; 5 s at most (setting ask.timeout). Other messages to us wait
---- meanwhile, unless the behaviour is concurrent. Raises a throng.Error with the code "timeout"; "down": it is dead, or
---- died meanwhile (`reason`); "full": its mailbox; "unreachable": its node; "no_handler"; "error": the handler raised
---- (with the traceback); "memory": in the handler; "reply": the reply can't be sent; or the code of the table that the
---- handler raised.
+--- Sends a request and waits for what the handler returns; 5 s at most (setting ask.timeout), and while we handle a
+--- request ourselves no longer than its asker waits (throng.deadline). Other messages to us wait meanwhile, unless the
+--- behaviour is concurrent. Raises a throng.Error with the code "timeout"; "down": it is dead, or died meanwhile
+--- (`reason`); "full": its mailbox; "unreachable": its node; "no_handler"; "error": the handler raised (with the
+--- traceback); "memory": in the handler; "reply": the reply can't be sent; or the code of the table that the handler
+--- raised.
 ---@param name string
 ---@param ... any
 ---@return any ...
@@ -84,13 +85,18 @@ function throng.send_all(pids, name, ...) end
 ---@return any ...
 function throng.ask(to, name, ...) end
 
---- As pid:ask, with a time of its own.
+--- As pid:ask, with a time of its own. It, too, ends when the asker of what we handle gives up; a fork is free of that.
 ---@param ms number
 ---@param to pid
 ---@param name string
 ---@param ... any
 ---@return any ...
 function throng.ask_within(ms, to, name, ...) end
+
+--- The time that is left of the request that is being handled, in ms: after it nobody waits for our answer. What we ask
+--- meanwhile ends with it, too. Nil where nobody waits: in sends, timers, init and forks; 0: the asker has given up.
+---@return number?
+function throng.deadline() end
 
 --- Who sent the message that is being handled; nil in init of the root actor, in timers and in forks.
 ---@return pid?
@@ -234,6 +240,7 @@ function throng.shutdown(exit_code) end
 ---@field messages integer        messages that actors began to handle
 ---@field sent integer            messages that mailboxes took
 ---@field asks integer
+---@field skipped integer         requests that were not begun, since their asker had given up or died
 ---@field spawned integer
 ---@field exited integer          actors that ended, however
 ---@field crashed integer         those that ended by an error
@@ -243,7 +250,7 @@ function throng.shutdown(exit_code) end
 ---@field dead_pid integer        dead letters: the actor is dead
 ---@field dead_full integer       dead letters: its mailbox is full
 ---@field dead_handler integer    dead letters: it has no such handler
----@field dead_late integer       dead letters: an answer whose asker had given up
+---@field dead_late integer       dead letters: an answer, or a request, whose asker had given up
 ---@field dead_unreachable integer dead letters: no way to that node
 ---@field actors integer          alive now
 ---@field workers integer         threads that run actors

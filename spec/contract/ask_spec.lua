@@ -379,19 +379,19 @@ describe("nested asks", function()
     ]], {hop = HOP})})
   end)
 
-  it("with longer times inside end at the outside first; the inner ones end by themselves", function()
-    assert.are.same({{"outer", 10, 40}}, {run([[
+  it("with longer times inside end with the outermost: its deadline goes with the requests", function()
+    assert.are.same({{outer = "timeout", ["60000"] = "timeout", ["600000"] = "timeout"}}, {run([[
       function Me:init()
-        self.order = {}
+        self.codes, self.left = {}, 3
         throng.register "root"
         throng.fork(function()
-          local x = try(throng.ask_within, 1, throng.spawn "hop", "go", nil, {10, 40})
-          table.insert(self.order, x.code == "timeout" and "outer" or x.code)
+          local x = try(throng.ask_within, 1, throng.spawn "hop", "go", nil, {60000, 600000})
+          self:on_timed_out("outer", x.code)
         end)
       end
-      function Me:on_timed_out(ms)
-        table.insert(self.order, ms)
-        if #self.order == 3 then done(self.order) end
+      function Me:on_timed_out(which, code)
+        self.codes[tostring(which)], self.left = code, self.left - 1
+        if self.left == 0 then done(self.codes) end
       end
     ]], {hop = HOP})})
   end)

@@ -178,6 +178,18 @@ static int letter_copy(lua_State *L) {
     return 1;
 }
 
+/* msg:limit(deadline) -> whether it could be; msg:deadline() */
+static int letter_limit(lua_State *L) {
+    Letter *letter = luaL_checkudata(L, 1, LETTER);
+    lua_pushboolean(L, message_limit(&letter->msg, (uint64_t)luaL_checkinteger(L, 2)) == 0);
+    return 1;
+}
+
+static int letter_deadline(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)message_deadline(check(L)));
+    return 1;
+}
+
 static int letter_put_nil(lua_State *L) {
     return result(L, codec_put_nil(check_writable(L)));
 }
@@ -319,7 +331,8 @@ int luaopen_door_codec(lua_State *L) {
         {"put_pid", letter_put_pid},         {"open", letter_open},
         {"close", letter_close},             {"first_string", letter_first_string},
         {"first_field", letter_first_field}, {"show", letter_show},
-        {"overfull", letter_overfull},       {NULL, NULL},
+        {"overfull", letter_overfull},       {"limit", letter_limit},
+        {"deadline", letter_deadline},       {NULL, NULL},
     };
     if (luaL_newmetatable(L, LETTER)) {
         lua_pushcfunction(L, letter_free);

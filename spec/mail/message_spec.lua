@@ -71,4 +71,21 @@ describe("message", function()
     msg:encode("more") -- the two are apart
     assert.are_not.equal(msg:bytes(), copy:bytes())
   end)
+
+  it("has its deadline behind the values, in the same block if there is room, and so has its copy", function()
+    for _, case in ipairs {{0, 16}, {7, 16}, {8, 80}, {15, 80}, {60, 80}, {75, 208}} do
+      local msg = codec.new(0)
+      local text = ("x"):rep(case[1])
+      if text ~= "" then msg:put_string(text) end
+      local size = msg:header().size
+      assert.is_true(msg:limit(-12345678))
+      assert.equal(-12345678, msg:deadline())
+      assert.equal(case[2], msg:header().room, case[1])
+      assert.equal(size, msg:header().size)
+      local copy = msg:copy()
+      assert.equal(-12345678, copy:deadline())
+      assert.equal(msg:bytes(), copy:bytes())
+      if text ~= "" then assert.same({1, text}, {copy:decode()}) end
+    end
+  end)
 end)
