@@ -4,6 +4,7 @@
 #include <string.h>
 #include <uv.h>
 #include "actor/alarm.h"
+#include "actor/cycle.h"
 #include "actor/handle.h"
 #include "actor/report.h"
 #include "ground/clock.h"
@@ -194,6 +195,7 @@ uint64_t fiber_limit(const Actor *a) {
 }
 
 static void wake(Actor *a, Fiber *f, Message *answer) {
+    if (f == &a->main) cycle_leave(a);
     f->wait = 0;
     f->answer = answer;
     fiber_runnable(a, f);
@@ -265,6 +267,7 @@ void fiber_reset_all(Actor *a) {
         f->wait = f->deadline = 0;
     }
     if (a->main.state != FIBER_IDLE) vm_reset(a->main.L);
+    cycle_leave(a);
     a->main.state = FIBER_IDLE;
     a->main.wait = a->main.deadline = 0;
 }

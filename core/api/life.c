@@ -1,11 +1,13 @@
 /* Spawning and ending actors, and forks of one. */
 #include <string.h>
 #include <uv.h>
+#include "actor/cycle.h"
 #include "actor/errors.h"
 #include "actor/fiber.h"
 #include "api/api.h"
 #include "ground/clock.h"
 #include "ground/config.h"
+#include "mail/atom.h"
 #include "mail/codec.h"
 #include "mail/names.h"
 #include "mail/post.h"
@@ -150,8 +152,9 @@ static int started(lua_State *L, int status, lua_KContext context) {
         pid_text(api_check_pid(L, -2), who);
         Actor *a = actor_of(L);
         if (a->current->deadline == fiber_limit(a))
-            return errors_raise(L, "timeout", "spawn_with: the init of %s did not end in the time that was left: our own "
-                                "asker waits no longer", who);
+            return errors_raise(L, "timeout",
+                                "spawn_with: the init of %s did not end in the time that was left: our own asker "
+                                "waits no longer", who);
         return errors_raise(L, "timeout", "spawn_with: the init of %s did not end in time", who);
     }
     if (answer->kind == MESSAGE_FAIL) {
@@ -195,6 +198,9 @@ static int spawn_with(lua_State *L) {
     if (options.wait_ref != 0) {
         uint64_t deadline = clock_now() + wait, limit = fiber_limit(a);
         if (limit != 0 && limit < deadline) deadline = limit;
+        const char *circle = cycle_enter(a, options.wait_ref, pid, atom_intern("init", 4));
+        if (circle != NULL)
+            return errors_raise(L, "deadlock", "spawn_with{wait}: they would wait for each other for ever: %s", circle);
         return fiber_wait(L, "spawn_with{wait}", options.wait_ref, deadline, started);
     }
     return ref != 0 ? 2 : (lua_pop(L, 1), 1);

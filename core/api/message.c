@@ -1,5 +1,6 @@
 /* Sending, asking, and who sent. */
 #include <uv.h>
+#include "actor/cycle.h"
 #include "actor/errors.h"
 #include "actor/fiber.h"
 #include "api/api.h"
@@ -95,8 +96,8 @@ static int answered(lua_State *L, int pid, uint64_t ms) {
         Actor *a = actor_of(L);
         pid_text(api_check_pid(L, pid), who);
         if (a->current->deadline == fiber_limit(a))
-            return errors_raise(L, "timeout", "%s did not answer '%s' in the time that was left: our own asker waits no "
-                                "longer", who, lua_tostring(L, pid + 1));
+            return errors_raise(L, "timeout",
+                                "%s did not answer '%s' in the time that was left: our own asker waits no longer", who, lua_tostring(L, pid + 1));
         return errors_raise(L, "timeout", "%s did not answer '%s' within %I ms", who, lua_tostring(L, pid + 1),
                             (LUAI_UACINT)ms);
     }
@@ -143,6 +144,11 @@ static int put_question(lua_State *L, int pid, uint64_t timeout, lua_KFunction k
     msg->to = to;
     msg->from = a->pid;
     msg->ref = ref;
+    const char *circle = cycle_enter(a, ref, to, msg->name);
+    if (circle != NULL) {
+        message_free(msg);
+        return errors_raise(L, "deadlock", "they would wait for each other for ever: %s", circle);
+    }
     metrics_add(METRIC_asks, 1);
     post_deliver(msg); /* a refusal comes back as an answer */
     return fiber_wait(L, "ask", ref, deadline, k);

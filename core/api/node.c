@@ -24,6 +24,22 @@ static int do_shutdown(lua_State *L) {
     return 0;
 }
 
+static int info(lua_State *L) {
+    uint64_t pid = api_check_pid(L, 1), waits_for = 0;
+    const Slot *slot = registry_find(pid);
+    if (slot == NULL) return 0;
+    if (atomic_load_explicit(&slot->asks, memory_order_acquire) != 0)
+        waits_for = atomic_load_explicit(&slot->asked, memory_order_relaxed);
+    lua_Integer depth = mailbox_depth(&slot->box);
+    if (registry_find(pid) != slot) return 0; /* it was another's already */
+    lua_createtable(L, 0, 2);
+    lua_pushinteger(L, depth);
+    lua_setfield(L, -2, "depth");
+    api_push_bits(L, waits_for);
+    lua_setfield(L, -2, "waits_for");
+    return 1;
+}
+
 static int stats(lua_State *L) {
     static const struct {
         const char *key;
@@ -46,4 +62,4 @@ static int stats(lua_State *L) {
 }
 
 const luaL_Reg api_node[] = {
-    {"node", node}, {"nodes", nodes}, {"shutdown", do_shutdown}, {"stats", stats}, {NULL, NULL}};
+    {"node", node}, {"nodes", nodes}, {"shutdown", do_shutdown}, {"stats", stats}, {"info", info}, {NULL, NULL}};

@@ -88,6 +88,22 @@ uint64_t names_find(const char *name, size_t len) {
     return pid;
 }
 
+void names_of(uint64_t pid, char *out) {
+    *out = '\0';
+    for (size_t i = 0; i < SHARDS && *out == '\0'; i++) {
+        Shard *s = &shards[i];
+        pthread_mutex_lock(&s->lock);
+        for (size_t b = 0; b < s->room && *out == '\0'; b++)
+            for (Entry *e = s->buckets[b]; e != NULL; e = e->next)
+                if (e->pid == pid) {
+                    memcpy(out, e->name, e->len);
+                    out[e->len] = '\0';
+                    break;
+                }
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
 int names_remove(const char *name, size_t len, uint64_t pid) {
     uint64_t hash = hash_bytes(name, len);
     int err = UV_ENOENT;

@@ -27,6 +27,7 @@ int post_send(Message *msg) {
     bool wake;
     Slot *slot = registry_find(msg->to);
     if (slot == NULL) return pid_node(msg->to) != 0 ? UV_EHOSTUNREACH : UV_ESRCH;
+    if (msg->kind == MESSAGE_REPLY || msg->kind == MESSAGE_FAIL) registry_answered(slot, msg->ref);
     int err = mailbox_push(&slot->box, msg, &wake);
     /* acquire pairs with the opening of the box; whoever lives here now is the one whose box we made awake */
     if (err == 0 && wake) calls.wake(atomic_load_explicit(&slot->owner, memory_order_acquire));

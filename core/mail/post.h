@@ -19,8 +19,8 @@ int post_send(Message *msg);
 void post_deliver(Message *msg);
 
 /* Takes a message that could not be delivered or answered, `why` a code of post_send, UV_ENOENT for no handler,
- * UV_ETIMEDOUT for an answer, or a request that waited, whose asker has given up: counts the dead letter, logs it (a few a second, the rest as a
- * number), and lets the sender of a request, monitor or link know. */
+ * UV_ETIMEDOUT for an answer, or a request that waited, whose asker has given up: counts the dead letter, logs it (a
+ * few a second, the rest as a number), and lets the sender of a request, monitor or link know. */
 void post_refuse(Message *msg, int why);
 
 /* Answers the request `ref` of `asker` with an error object {code, message, actor, reason}. `code` "down", "full", ...;

@@ -2,6 +2,8 @@
  *
  * A slot is one cache line. Its pid says whose it is; a sender compares, pushes, and the receiver compares once more
  * (Message.to), so no lock and no reference count is needed on the way of a message.
+ * The slot also says whom its actor waits for, while it does nothing else meanwhile: see actor/cycle.h.
+ * What is seldom looked at lies apart, in the slot's tally.
  * Threads: find from any, without a lock; add and remove take one. */
 #ifndef MAIL_REGISTRY_H
 #define MAIL_REGISTRY_H
@@ -15,8 +17,13 @@ typedef struct Slot {
     _Alignas(64) Mailbox box;
     _Atomic uint64_t pid;      /* 0 while nobody lives here; written by registry_add and _remove */
     _Atomic(void *) owner;     /* what `wake` gets; written before pid and before the box opens */
-    uint32_t number, generation; /* under the registry's lock */
+    _Atomic uint64_t asks;  /* the request it waits for: the low 48 bits of its ref | its atom; 0 = none */
+    _Atomic uint64_t asked; /* ... and whom it asked. Both written by the owner; an answer takes back `asks` */
 } Slot;
+
+typedef struct SlotTally {
+    uint32_t generation; /* under the registry's lock */
+} SlotTally;
 
 /* Takes a slot for `owner`; its box opens awake (the caller queues the owner for its first turn). UV_EAGAIN: `limit`
  * are alive already; UV_ENOMEM. */
@@ -26,6 +33,25 @@ void     registry_remove(Slot *slot);
 /* The slot of a living actor of this node, or NULL. By the time the caller looks it may be dead, or another's. */
 Slot    *registry_find(uint64_t pid);
 size_t   registry_count(void);
+SlotTally *registry_tally(uint64_t pid); /* of its slot, whoever lives there now; the pid is, or was, of this node */
 /* Walks the living: the pid in the first used slot from *at on, 0 at the end. A moment's view. */
 uint64_t registry_next(uint32_t *at);
+
+/* The owner waits from now on for the answer of `whom` to `ref`, and does nothing else. */
+static inline void registry_ask(Slot *slot, uint64_t ref, uint64_t whom, uint32_t atom) {
+    /* release: who reads this, and not the word it belongs to, finds the former word gone when it looks again */
+    atomic_store_explicit(&slot->asked, whom, memory_order_release);
+    atomic_store_explicit(&slot->asks, ref << 16 | atom, memory_order_seq_cst); /* see actor/cycle.h, 3 */
+}
+static inline bool registry_asks_ref(uint64_t asks, uint64_t ref) {
+    return asks >> 16 == (ref & ((1ull << 48) - 1));
+}
+/* An answer to `ref` is about to be delivered. */
+static inline void registry_answered(Slot *slot, uint64_t ref) {
+    uint64_t asks = atomic_load_explicit(&slot->asks, memory_order_relaxed);
+    /* relaxed: who asks because of that answer comes after it by the messages in between. It fails if the owner gave up
+     * and asks another: then its word is not ours to take. */
+    if (registry_asks_ref(asks, ref))
+        atomic_compare_exchange_strong_explicit(&slot->asks, &asks, 0, memory_order_relaxed, memory_order_relaxed);
+}
 #endif

@@ -21,7 +21,7 @@ local pid = {}
 ---@class ref
 
 ---@class throng.Error                what ask and spawn raise, and the reason of a crash; tostring is its message
----@field code string                 "timeout", "down", "spawn" ... each function says which; your own if you raise one
+---@field code string                 "timeout", "down", "deadlock", "spawn" ... each function says which; your own if you raise one
 ---@field message string
 ---@field actor? pid                  whom it is about
 ---@field behaviour? string
@@ -53,7 +53,8 @@ function pid:send(name, ...) end
 --- request ourselves no longer than its asker waits (throng.deadline). Other messages to us wait meanwhile, unless the
 --- behaviour is concurrent. Raises a throng.Error with the code "timeout"; "down": it is dead, or died meanwhile
 --- (`reason`); "full": its mailbox; "unreachable": its node; "no_handler"; "error": the handler raised (with the
---- traceback); "memory": in the handler; "reply": the reply can't be sent; or the code of the table that the handler
+--- traceback); "memory": in the handler; "reply": the reply can't be sent; "deadlock": the asked waits for us, by itself or
+--- by others, and so we would wait for ever (the message names them all); or the code of the table that the handler
 --- raised.
 ---@param name string
 ---@param ... any
@@ -236,10 +237,23 @@ function throng.nodes() end
 ---@param exit_code? integer  0 to 255; 0 if not given
 function throng.shutdown(exit_code) end
 
+---@class throng.Info
+---@field depth integer           messages that wait in its mailbox
+---@field waits_for? pid          whom it asked, while it waits for the answer and handles nothing else
+
+--- What an actor is at just now; nil if it is dead.
+---@param pid pid
+---@return throng.Info?
+---@usage
+---   local info = throng.info(guy)
+---   if info and info.waits_for then print(guy, "waits for", info.waits_for) end
+function throng.info(pid) end
+
 ---@class throng.Stats            counters since the node began, but for the last ones
 ---@field messages integer        messages that actors began to handle
 ---@field sent integer            messages that mailboxes took
 ---@field asks integer
+---@field deadlocks integer       asks that would have closed a circle
 ---@field skipped integer         requests that were not begun, since their asker had given up or died
 ---@field spawned integer
 ---@field exited integer          actors that ended, however

@@ -33,6 +33,13 @@ static int door_find(lua_State *L) {
     return 1;
 }
 
+static int door_of(lua_State *L) {
+    char name[NAMES_TEXT_MAX + 1];
+    names_of((uint64_t)luaL_checkinteger(L, 1), name);
+    lua_pushstring(L, name);
+    return 1;
+}
+
 static int door_remove(lua_State *L) {
     size_t len;
     const char *name = luaL_checklstring(L, 1, &len);
@@ -95,7 +102,8 @@ static int door_race(lua_State *L) {
 
 int luaopen_door_names(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"add", door_add}, {"find", door_find}, {"remove", door_remove}, {"race", door_race}, {NULL, NULL},
+        {"add", door_add},       {"find", door_find}, {"of", door_of},
+        {"remove", door_remove}, {"race", door_race}, {NULL, NULL},
     };
     luaL_newlib(L, functions);
     lua_pushinteger(L, NAMES_TEXT_MAX);

@@ -62,11 +62,11 @@ static int door_living(lua_State *L) {
     return 1;
 }
 
-/* generation(slot [, new]): so that a spec need not take a slot 2^28 times */
+/* generation(pid [, new]): of its slot, so that a spec need not take a slot 2^28 times */
 static int door_generation(lua_State *L) {
-    Slot *slot = lua_touserdata(L, 1);
-    lua_pushinteger(L, slot->generation);
-    if (!lua_isnoneornil(L, 2)) slot->generation = (uint32_t)luaL_checkinteger(L, 2);
+    SlotTally *tally = registry_tally((uint64_t)luaL_checkinteger(L, 1));
+    lua_pushinteger(L, tally->generation);
+    if (!lua_isnoneornil(L, 2)) tally->generation = (uint32_t)luaL_checkinteger(L, 2);
     return 1;
 }
 
@@ -114,7 +114,8 @@ static void *settle(void *argument) {
         uint64_t other = atomic_exchange(&board[dice(&s->seed) % 256], s->pids[i]);
         Slot *slot = registry_find(other);
         s->found += slot != NULL;
-        s->wrong += slot != NULL && slot->number != pid_slot(other);
+        uint64_t now = slot != NULL ? (uint64_t)pid_of(slot) : 0; /* another's by now, perhaps */
+        s->wrong += now != 0 && pid_slot(now) != pid_slot(other);
     }
     for (size_t i = 0; i < KEPT; i++)
         if (kept[i] != NULL) leave(kept[i]);

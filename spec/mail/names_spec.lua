@@ -17,6 +17,16 @@ describe("names", function()
     assert.is_true(names.remove("bob", 2))
   end)
 
+  it("are found by their holder, too", function()
+    local longest = ("x"):rep(names.TEXT_MAX)
+    for i = 1, 100 do names.add("name " .. i, i) end
+    names.add(longest, 101)
+    assert.are.same({"name 1", "name 77", longest, ""}, {names.of(1), names.of(77), names.of(101), names.of(102)})
+    for i = 1, 100 do names.remove("name " .. i, i) end
+    names.remove(longest, 101)
+    assert.are.equal("", names.of(77))
+  end)
+
   it("are any bytes, 1 to 200 of them", function()
     local longest = ("x"):rep(names.TEXT_MAX)
     for i, name in ipairs {"\0", "a", "a\0", "a\0b", "A", "\255", " ", longest, longest:sub(2)} do

@@ -51,18 +51,18 @@ describe("the registry", function()
       seen[pid] = true
       registry.remove(slot)
     end
-    local slot = registry.add()
-    assert(registry.generation(slot) > 1)
+    local slot, pid = registry.add()
+    assert(registry.generation(pid) > 1)
     registry.remove(slot)
   end)
 
   it("never uses a slot again whose pids are used up", function()
-    local slot = registry.add()
-    registry.generation(slot, registry.GENERATION_MAX - 1)
+    local slot, first = registry.add()
+    registry.generation(first, registry.GENERATION_MAX - 1)
     registry.remove(slot)
     local again, pid = registry.add() -- the last freed is the first taken
     assert.are.equal(slot, again)
-    assert.are.equal(registry.GENERATION_MAX, (registry.generation(again)))
+    assert.are.equal(registry.GENERATION_MAX, (registry.generation(pid)))
     assert(pid > 0)
     registry.remove(again)
     local others = settle(300)
