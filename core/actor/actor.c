@@ -86,6 +86,8 @@ int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Messa
     int64_t limit = o->mailbox_limit != 0   ? o->mailbox_limit
                     : b->mailbox_limit != 0 ? b->mailbox_limit
                                             : config.mailbox_limit;
+    uint8_t said = o->mailbox_full != 0 ? o->mailbox_full : b->mailbox_full;
+    MailboxFull full = said != 0 ? (MailboxFull)(said - 1) : MAILBOX_REFUSE;
     uint64_t ref = 0;
     Actor *a = pool_alloc(sizeof *a);
     if (a == NULL) return UV_ENOMEM;
@@ -95,7 +97,7 @@ int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Messa
     a->vm.grants = o->grants;
     a->vm.arena.limit = o->memory != 0 ? o->memory : (size_t)config.actor_memory;
     a->may_grant = o->grants | o->may_grant;
-    int err = registry_add(a, (uint32_t)limit, (size_t)config.actors_limit, &a->slot);
+    int err = registry_add(a, (uint32_t)limit, full, (size_t)config.actors_limit, &a->slot);
     if (err < 0) {
         actor_free(a);
         return err;

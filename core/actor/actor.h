@@ -100,6 +100,7 @@ typedef struct ActorOptions {
     size_t name_len;
     size_t memory;          /* 0 = the node's default */
     uint32_t mailbox_limit; /* 0 = the behaviour's, or the node's */
+    uint8_t mailbox_full;   /* 1 + MailboxFull; 0 = the behaviour's */
     uint8_t grants, may_grant; /* GRANT_...: its own, and besides those what it may hand on */
     bool link, monitor;     /* with the spawner */
     uint64_t wait_ref;      /* not 0: a request of the spawner that init's end answers */

@@ -51,6 +51,14 @@ static void learn(lua_State *L, Behaviour *b) {
             b->mailbox_limit = (uint32_t)limit;
         }
         lua_pop(L, 1);
+        if (lua_getfield(L, -1, "full") != LUA_TNIL) {
+            const char *full = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+            for (uint8_t i = 0; mailbox_fulls[i] != NULL; i++)
+                if (strcmp(full, mailbox_fulls[i]) == 0) b->mailbox_full = i + 1;
+            if (b->mailbox_full == 0)
+                luaL_error(L, "'mailbox.full' must be \"refuse\", \"drop_newest\", \"drop_oldest\" or \"latest\"");
+        }
+        lua_pop(L, 1);
     }
     lua_pop(L, 1);
     lua_pushnil(L);

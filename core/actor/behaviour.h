@@ -20,6 +20,7 @@ typedef struct Behaviour {
     bool concurrent;          /* `concurrent = true`: a message is begun while another handler waits */
     bool hears_interrupt;     /* has on_interrupt: as the root actor it ends the node itself when asked by a signal */
     uint32_t mailbox_limit;   /* `mailbox = {limit = n}`; 0 = the node's */
+    uint8_t mailbox_full;     /* `mailbox = {full = "latest"}`: 1 + MailboxFull; 0 = it says nothing */
 } Behaviour;
 
 typedef int (*BehaviourOpenLibs)(lua_State *L); /* opens what a script may use; raises on error */

@@ -21,8 +21,8 @@
 
 const char *cycle_closed(Actor *a, uint64_t whom, uint32_t name); /* cycle_enter's, where the asked waits itself */
 
-/* The running fiber is about to wait for the answer of `whom` to `ref`, a message named by the atom (0 = unknown). NULL:
- * it may, and fiber_wait follows, without fail. Else that would close the circle
+/* The running fiber is about to wait for the answer of `whom` to `ref`, a message named by the atom (0 = unknown).
+ * NULL: it may, and fiber_wait follows, without fail. Else that would close the circle
  * "bob <1.1> 'x' -> <2.1> 'y' -> bob <1.1>": borrowed, until this thread asks again. */
 static inline const char *cycle_enter(Actor *a, uint64_t ref, uint64_t whom, uint32_t name) {
     if (a->current == &a->main && (!a->behaviour->concurrent || a->stage != ACTOR_LIVE))

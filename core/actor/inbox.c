@@ -10,7 +10,10 @@
 #include "ground/log.h"
 #include "ground/metrics.h"
 #include "mail/codec.h"
+#include "mail/overflow.h"
 #include "mail/post.h"
+
+#define MERGED_MOST 256
 
 static bool is_normal(const Message *reason) {
     size_t len;
@@ -41,18 +44,22 @@ static void killed(Actor *a, Message *msg) {
     actor_end(a, msg);
 }
 
+/* Behind what was taken before: all that has come since. */
+static void gather(Actor *a) {
+    Message *more = mailbox_take(&a->slot->box);
+    if (more == NULL) return;
+    Message *last = more;
+    while (last->next != NULL) last = last->next;
+    if (a->inbox.last != NULL) a->inbox.last->next = more;
+    else a->inbox.first = more;
+    a->inbox.last = last;
+}
+
 /* Notices (oldest first) go to `early`; user messages from the same senders go before them. One walk over what
  * waits, for all notices that came together. */
 static void add_notices(Actor *a, Queue *notices) {
     Map gone = {0};
-    Message *more = mailbox_take(&a->slot->box);
-    if (more != NULL) {
-        Message *last = more;
-        while (last->next != NULL) last = last->next;
-        if (a->inbox.last != NULL) a->inbox.last->next = more;
-        else a->inbox.first = more;
-        a->inbox.last = last;
-    }
+    gather(a);
     bool one = notices->first == notices->last;
     for (Message *n = notices->first; n != NULL && !one; n = n->next)
         if (map_put(&gone, n->from, 1) < 0) log_format(LOG_ERROR, "", "out of memory: a notice may come early");
@@ -130,6 +137,34 @@ bool inbox_ready(Actor *a) {
 
 static bool is_user(const Message *msg) { return msg->kind <= MESSAGE_ASK; }
 
+/* A mailbox that drops what is old, before another message is begun: only what may stay is left.
+ * LATEST walks over all that waits, so with much of it only once there is as much that is new. */
+static __attribute__((noinline)) void drop_old(Actor *a) {
+    Mailbox *box = &a->slot->box;
+    if (mailbox_full(box) == MAILBOX_DROP_OLDEST) {
+        while (mailbox_depth(box) > mailbox_limit(box) && !scheduler_expired() && fill(a)) {
+            Message *msg = queue_pop(&a->inbox);
+            msg->next = NULL;
+            mailbox_begun(box, 1);
+            post_drop(msg, false);
+        }
+        return;
+    }
+    uint32_t fresh = mailbox_untaken(box), before = mailbox_depth(box) - fresh;
+    if (fresh == 0 || (before > MERGED_MOST && fresh < before)) return;
+    gather(a);
+    Message *chain = message_reverse(a->inbox.first), *newest = chain;
+    if (chain == NULL) return; /* seized just now */
+    uint32_t count = 0;
+    for (Message *msg = chain; msg != NULL; msg = msg->next) count++;
+    Overflow o = overflow_cut(&chain, MAILBOX_LATEST, mailbox_limit(box));
+    a->inbox.first = message_reverse(chain);
+    a->inbox.last = newest; /* there is none newer: it stays */
+    mailbox_begun(box, count - o.kept);
+    post_drop(o.replaced, true);
+    post_drop(o.cut, false);
+}
+
 /* A request that nobody waits for any more: its asker gave up (then it ticked the clock) or is dead. */
 static bool is_vain(const Message *msg) {
     if ((msg->flags & MESSAGE_LIMITED) && message_deadline(msg) <= clock_coarse()) return true;
@@ -142,6 +177,7 @@ Message *inbox_next(Actor *a) {
         if (mailbox_has_system(&a->slot->box)) inbox_system(a);
         if (a->ending != NULL || a->handled >= config.slice_messages || scheduler_expired()) return NULL;
         if (a->runnable != NULL) return NULL; /* a handler that waited goes on before another begins */
+        if (__builtin_expect(mailbox_drops_old(&a->slot->box), 0)) drop_old(a);
         if (a->start != NULL) {
             msg = a->start;
             a->start = NULL;

@@ -3,6 +3,7 @@
  * 1. System messages act at once, before anything else, whenever the actor is between two messages.
  * 2. Notices of exits that the behaviour hears of (on_down, on_exit) go before all user messages but those that the
  * dead one had sent itself: they keep their place before the notice.
+ * A mailbox that drops what is old does so before the next message is begun.
  * 3. Timers that went off take turns with user messages, so neither starves the other.
  * A request whose asker has given up or died is not handled: it becomes a dead letter when its turn comes.
  * Threads: the worker that runs the actor. */

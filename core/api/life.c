@@ -131,16 +131,19 @@ static void check_keys(lua_State *L) {
     }
 }
 
-static uint32_t mailbox_limit(lua_State *L) {
-    lua_Integer limit = 0;
-    if (!option(L, "mailbox", LUA_TTABLE)) return 0;
-    if (lua_getfield(L, -1, "limit") != LUA_TNIL) limit = whole(L, "mailbox.limit", 1, MAILBOX_LIMIT_MAX);
+static void mailbox(lua_State *L, ActorOptions *options) {
+    if (!option(L, "mailbox", LUA_TTABLE)) return;
+    if (lua_getfield(L, -1, "limit") != LUA_TNIL)
+        options->mailbox_limit = (uint32_t)whole(L, "mailbox.limit", 1, MAILBOX_LIMIT_MAX);
     else lua_pop(L, 1);
-    if (lua_getfield(L, -1, "full") != LUA_TNIL &&
-        (lua_type(L, -1) != LUA_TSTRING || strcmp(lua_tostring(L, -1), "refuse") != 0))
-        luaL_error(L, "spawn_with: option 'mailbox.full' can only be \"refuse\"");
+    if (lua_getfield(L, -1, "full") != LUA_TNIL) {
+        for (uint8_t i = 0; mailbox_fulls[i] != NULL; i++)
+            if (same(L, -1, mailbox_fulls[i])) options->mailbox_full = i + 1;
+        if (options->mailbox_full == 0)
+            luaL_error(L, "spawn_with: option 'mailbox.full' must be \"refuse\", \"drop_newest\", \"drop_oldest\" or "
+                          "\"latest\"");
+    }
     lua_pop(L, 2);
-    return (uint32_t)limit;
 }
 
 /* init has ended, or not in time. The pid and ref (or nil) are on top. */
@@ -176,7 +179,7 @@ static int spawn_with(lua_State *L) {
     options.link = flag(L, "link");
     options.monitor = flag(L, "monitor");
     options.grants = allow(L, a);
-    options.mailbox_limit = mailbox_limit(L);
+    mailbox(L, &options);
     if (option(L, "wait", LUA_TNUMBER)) {
         lua_Number ms = lua_tonumber(L, -1);
         if (!(ms >= 0 && ms <= 1e12)) return luaL_error(L, "spawn_with: option 'wait' must be milliseconds, 0 or more");

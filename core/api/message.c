@@ -36,15 +36,22 @@ Message *api_letter(lua_State *L, MessageKind kind, int name, int first) {
     return NULL;
 }
 
-int api_sent(lua_State *L, int err, Message *msg) {
-    lua_pushboolean(L, err == 0);
-    if (err == 0) {
-        metrics_add(METRIC_sent, 1);
-        return 1;
+static __attribute__((noinline, cold)) int not_sent(lua_State *L, int err, Message *msg) {
+    lua_pushboolean(L, err >= 0);
+    if (err == POST_DROPPED) {
+        lua_pushliteral(L, "dropped");
+        return 2;
     }
     lua_pushstring(L, err == UV_ENOBUFS ? "full" : err == UV_EHOSTUNREACH ? "unreachable" : "dead");
     post_refuse(msg, err);
     return 2;
+}
+
+int api_sent(lua_State *L, int err, Message *msg) {
+    if (err != 0) return not_sent(L, err, msg);
+    metrics_add(METRIC_sent, 1);
+    lua_pushboolean(L, 1);
+    return 1;
 }
 
 static int do_send(lua_State *L) {
@@ -80,7 +87,7 @@ static int send_all(lua_State *L) {
         lua_pop(L, 1);
         int err = post_send(msg);
         if (err == 0) took++;
-        else post_refuse(msg, err);
+        else if (err < 0) post_refuse(msg, err);
     }
     metrics_add(METRIC_sent, (uint64_t)took);
     if (count == 0) message_free(letter);
@@ -97,7 +104,8 @@ static int answered(lua_State *L, int pid, uint64_t ms) {
         pid_text(api_check_pid(L, pid), who);
         if (a->current->deadline == fiber_limit(a))
             return errors_raise(L, "timeout",
-                                "%s did not answer '%s' in the time that was left: our own asker waits no longer", who, lua_tostring(L, pid + 1));
+                                "%s did not answer '%s' in the time that was left: our own asker waits no longer", who,
+                                lua_tostring(L, pid + 1));
         return errors_raise(L, "timeout", "%s did not answer '%s' within %I ms", who, lua_tostring(L, pid + 1),
                             (LUAI_UACINT)ms);
     }
@@ -163,7 +171,7 @@ static int ask_within(lua_State *L) { return put_question(L, 2, api_check_ms(L, 
 static int do_deadline(lua_State *L) {
     uint64_t limit = fiber_limit(api_actor(L, "deadline")), now;
     if (limit == 0) return 0;
-    now = clock_now();
+    now = clock_tick(); /* who hears that no time is left finds no ask begun */
     lua_pushnumber(L, limit > now ? (lua_Number)(limit - now) / (lua_Number)CLOCK_NS_PER_MS : 0);
     return 1;
 }

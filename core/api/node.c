@@ -24,17 +24,34 @@ static int do_shutdown(lua_State *L) {
     return 0;
 }
 
+static void put(lua_State *L, const char *key, lua_Integer value) {
+    lua_pushinteger(L, value);
+    lua_setfield(L, -2, key);
+}
+
 static int info(lua_State *L) {
     uint64_t pid = api_check_pid(L, 1), waits_for = 0;
     const Slot *slot = registry_find(pid);
     if (slot == NULL) return 0;
     if (atomic_load_explicit(&slot->asks, memory_order_acquire) != 0)
         waits_for = atomic_load_explicit(&slot->asked, memory_order_relaxed);
-    lua_Integer depth = mailbox_depth(&slot->box);
+    lua_Integer depth = mailbox_depth(&slot->box), limit = mailbox_limit(&slot->box);
+    const char *full = mailbox_fulls[mailbox_full(&slot->box)];
+    double age = mailbox_age(&slot->box);
+    SlotTally *tally = registry_tally(pid);
+    lua_Integer dropped = (lua_Integer)atomic_load_explicit(&tally->dropped, memory_order_relaxed),
+                refused = (lua_Integer)atomic_load_explicit(&tally->refused, memory_order_relaxed);
     if (registry_find(pid) != slot) return 0; /* it was another's already */
-    lua_createtable(L, 0, 2);
-    lua_pushinteger(L, depth);
-    lua_setfield(L, -2, "depth");
+    lua_createtable(L, 0, 7);
+    put(L, "depth", depth);
+    put(L, "limit", limit);
+    put(L, "dropped", dropped);
+    put(L, "refused", refused);
+    lua_pushstring(L, full);
+    lua_setfield(L, -2, "full");
+    if (age >= 0) lua_pushnumber(L, age);
+    else lua_pushnil(L);
+    lua_setfield(L, -2, "age_ms");
     api_push_bits(L, waits_for);
     lua_setfield(L, -2, "waits_for");
     return 1;
@@ -45,7 +62,7 @@ static int stats(lua_State *L) {
         const char *key;
         uint64_t (*value)(void);
     } more[] = {{"rss_bytes", metrics_rss}, {"rss_peak_bytes", metrics_rss_peak}, {"cpu_ns", clock_cpu}};
-    lua_createtable(L, 0, METRICS_COUNT + 6);
+    lua_createtable(L, 0, METRICS_COUNT + 8);
     for (int i = 0; i < METRICS_COUNT; i++) {
         lua_pushinteger(L, (lua_Integer)metrics_sum((Metric)i));
         lua_setfield(L, -2, metrics_name((Metric)i));
@@ -54,10 +71,23 @@ static int stats(lua_State *L) {
         lua_pushinteger(L, (lua_Integer)more[i].value());
         lua_setfield(L, -2, more[i].key);
     }
-    lua_pushinteger(L, (lua_Integer)registry_count());
-    lua_setfield(L, -2, "actors");
-    lua_pushinteger(L, scheduler_workers());
-    lua_setfield(L, -2, "workers");
+    put(L, "actors", (lua_Integer)registry_count());
+    put(L, "workers", scheduler_workers());
+    uint32_t at = 0;
+    uint64_t pid;
+    lua_Integer waiting = 0;
+    double oldest = 0;
+    while ((pid = registry_next(&at)) != 0) { /* some nanoseconds each */
+        const Slot *slot = registry_find(pid);
+        uint32_t depth = slot != NULL ? mailbox_depth(&slot->box) : 0;
+        if (depth == 0) continue;
+        double age = mailbox_age(&slot->box);
+        waiting += depth;
+        if (age > oldest) oldest = age;
+    }
+    put(L, "waiting", waiting);
+    lua_pushnumber(L, oldest);
+    lua_setfield(L, -2, "oldest_ms");
     return 1;
 }
 

@@ -10,6 +10,7 @@
     X(sent, "messages that a mailbox took") \
     X(asks, "requests sent") \
     X(skipped, "requests never begun, since the asker had given up or died") \
+    X(dropped, "messages that full mailboxes dropped by their policy, or newer ones replaced") \
     X(deadlocks, "asks that failed since they would have closed a circle") \
     X(spawned, "actors created") \
     X(exited, "actors that ended, for whatever reason") \

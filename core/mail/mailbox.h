@@ -13,8 +13,15 @@
  *
  * The system lane is a second stack, never full. A system push sets AWAKE whatever HELD says. Since everything that
  * can wake the owner shows in `head`, falling asleep is one compare-and-swap after which the owner touches nothing.
- * Threads: push from any; everything else by the owner alone. A mailbox lives in memory that is never given back
- * (registry), so a push may meet the next owner's box: messages say who they are for (Message.to). */
+ * What happens when it is full is its MailboxFull. REFUSE and DROP_NEWEST bound what waits: in the lane and taken, but
+ * not begun. DROP_OLDEST and LATEST let messages in up to twice the limit, and the owner drops what is too old before
+ * it begins the next; if it does not come to that, the pusher that finds the lane full seizes what is there, drops the
+ * oldest and puts the rest back. Meanwhile the message in `head` is a mark and the count stays: others find the lane
+ * full and wait for the pusher, while the owner finds it empty and may sleep: it is woken when the rest is back.
+ * So at most three times the limit wait: the owner's own limit, and twice that in the lane.
+ *
+ * Threads: push and seize from any; everything else by the owner alone. A mailbox lives in memory that is never given
+ * back (registry), so a push may meet the next owner's box: messages say who they are for (Message.to). */
 #ifndef MAIL_MAILBOX_H
 #define MAIL_MAILBOX_H
 #include <stdatomic.h>
@@ -26,15 +33,36 @@
 #define MAILBOX_LIMIT_MAX 250000 /* fits the 18 bits of the count */
 #define MAILBOX_SYSTEM 8ull      /* the flag of head */
 
+typedef enum {
+    MAILBOX_REFUSE,      /* the sender hears of it */
+    MAILBOX_DROP_NEWEST, /* the sender does not; what waits stays */
+    MAILBOX_DROP_OLDEST, /* what has waited longest goes */
+    MAILBOX_LATEST       /* of each name only the newest send stays; requests do, too */
+} MailboxFull;
+
 typedef struct Mailbox {
     _Atomic uint64_t head;
     _Atomic(Message *) system; /* newest first; SYSTEM_CLOSED when closed */
     _Atomic uint32_t taken;    /* messages the owner took and has not begun; written by the owner */
-    uint32_t limit;            /* written before the mailbox opens */
+    _Atomic uint32_t bound;    /* MailboxFull << 24 | limit; written before the mailbox opens */
+    /* clock_coarse >> MAILBOX_STAMP_SHIFT: when the lane was last no longer empty, written by the push, and the same of
+     * what the owner took. Between threads that push they may be some time off. */
+    _Atomic uint32_t since, taken_since;
 } Mailbox;
 
+/* relaxed: who knows the owner has seen the box open; who looks at a slot taken over meanwhile sees either's */
+static inline uint32_t mailbox_limit(const Mailbox *box) {
+    return atomic_load_explicit(&box->bound, memory_order_relaxed) & 0xffffff;
+}
+static inline MailboxFull mailbox_full(const Mailbox *box) {
+    return (MailboxFull)(atomic_load_explicit(&box->bound, memory_order_relaxed) >> 24);
+}
+static inline bool mailbox_drops_old(const Mailbox *box) { return mailbox_full(box) >= MAILBOX_DROP_OLDEST; }
+
+#define MAILBOX_STAMP_SHIFT 20 /* 1.05 ms; 52 days until they wrap */
+
 /* Opens for business. `awake`: born already queued to run. */
-void mailbox_open(Mailbox *box, uint32_t limit, bool awake);
+void mailbox_open(Mailbox *box, uint32_t limit, MailboxFull full, bool awake);
 
 /* Takes `msg`, chooses the lane by its kind. 0; UV_ENOBUFS full; UV_ESRCH closed: then the caller still owns it.
  * *wake is true for the one push after which the caller must queue the owner. */
@@ -52,6 +80,12 @@ static inline void mailbox_begun(Mailbox *box, uint32_t number) { /* the owner b
     atomic_store_explicit(&box->taken, taken - number, memory_order_relaxed);
 }
 
+/* For who found a box of DROP_OLDEST or LATEST full: all that waits in the lane, newest first, to be put back with
+ * mailbox_restore, soon and without fail. NULL: it is full no longer, or somebody else is at it. Gives. */
+Message *mailbox_seize(Mailbox *box);
+/* Takes `count` of them back, fewer than the limit. True: the caller must queue the owner. */
+bool mailbox_restore(Mailbox *box, Message *newest_first, uint32_t count);
+
 /* The owner has nothing to do. True: it sleeps, and must not touch itself any more, another thread may be running
  * it. False: something came in between, go on. `held`: user messages shall not wake it (and may be there). */
 bool mailbox_sleep(Mailbox *box, bool held);
@@ -59,5 +93,12 @@ bool mailbox_sleep(Mailbox *box, bool held);
 /* The end: later pushes fail with UV_ESRCH. Gives what is left, each lane oldest first. */
 void mailbox_close(Mailbox *box, Message **user, Message **system);
 
-uint32_t mailbox_depth(const Mailbox *box); /* user messages waiting; a moment's view, from any thread */
+/* A moment's view, from any thread: */
+uint32_t mailbox_depth(const Mailbox *box);   /* user messages that wait */
+uint32_t mailbox_untaken(const Mailbox *box); /* those of them that the owner has not taken yet */
+/* No message that waits has waited longer than this, in ms: the oldest of those taken together, or else of those not
+ * yet taken, give or take what clock_coarse is behind. Negative: none waits. */
+double   mailbox_age(const Mailbox *box);
+
+extern const char *const mailbox_fulls[]; /* "refuse", ...: the names of MailboxFull, then NULL */
 #endif

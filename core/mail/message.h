@@ -62,6 +62,18 @@ void     message_free(Message *msg); /* takes; NULL is fine */
 Message *message_grow(Message *msg, size_t more);
 Message *message_copy(const Message *msg); /* header and payload; `next` is NULL; gives */
 
+/* The same list, the last one first. */
+static inline Message *message_reverse(Message *list) {
+    Message *reversed = NULL;
+    while (list != NULL) {
+        Message *next = list->next;
+        list->next = reversed;
+        reversed = list;
+        list = next;
+    }
+    return reversed;
+}
+
 /* A deadline (clock_now time) lies in the last 8 bytes of the block, where no payload is: the header stays small. It is
  * set when all values are in; a copy has it, too. May move the message: 0 or UV_ENOMEM. */
 int message_limit(Message **msg, uint64_t deadline);

@@ -9,7 +9,8 @@
 /* 0; UV_EEXIST taken; UV_ENOMEM; UV_EINVAL empty or too long. */
 int      names_add(const char *name, size_t len, uint64_t pid);
 uint64_t names_find(const char *name, size_t len);              /* 0: nobody */
-/* One of that pid's names, NUL-terminated; "" if it has none. Looks through all names: for errors and people. `out` has NAMES_TEXT_MAX + 1 bytes. */
+/* One of that pid's names, NUL-terminated; "" if it has none. Looks through all names: for errors and people. `out` has
+ * NAMES_TEXT_MAX + 1 bytes. */
 void     names_of(uint64_t pid, char *out);
 int      names_remove(const char *name, size_t len, uint64_t pid); /* UV_ENOENT unless `pid` holds it */
 #endif

@@ -1,6 +1,7 @@
 #include "mail/post.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <uv.h>
@@ -9,6 +10,7 @@
 #include "ground/metrics.h"
 #include "mail/atom.h"
 #include "mail/codec.h"
+#include "mail/overflow.h"
 #include "mail/registry.h"
 
 #define LOGGED_A_SECOND 10
@@ -23,15 +25,70 @@ static struct {
 
 void post_open(PostCalls with) { calls = with; }
 
+static inline void wake_owner(Slot *slot) {
+    /* acquire pairs with the opening of the box; whoever lives here now is the one whose box we made awake */
+    calls.wake(atomic_load_explicit(&slot->owner, memory_order_acquire));
+}
+
+void post_drop(Message *list, bool replaced) {
+    for (Message *msg = list, *next; msg != NULL; msg = next) {
+        next = msg->next;
+        metrics_add(METRIC_dropped, 1);
+        atomic_fetch_add_explicit(&registry_tally(msg->to)->dropped, 1, memory_order_relaxed);
+        if (replaced) message_free(msg);
+        else post_refuse(msg, UV_ENOBUFS);
+    }
+}
+
+/* A mailbox is full. If it drops what is old, its owner does not come to it: room is made here. True: try again. */
+static __attribute__((noinline, cold)) bool make_room(Slot *slot, uint64_t to) {
+    Mailbox *box = &slot->box;
+    if (!mailbox_drops_old(box)) return false;
+    Message *chain = mailbox_seize(box);
+    if (chain == NULL) { /* whoever is at it is done soon */
+        sched_yield();
+        return true;
+    }
+    Overflow o = overflow_cut(&chain, mailbox_full(box), mailbox_limit(box) - 1);
+    SlotTally *tally = registry_tally(to);
+    uint32_t now = (uint32_t)(clock_coarse() >> MAILBOX_STAMP_SHIFT),
+             since = atomic_load_explicit(&box->since, memory_order_relaxed),
+             before = atomic_exchange_explicit(&tally->trimmed, now, memory_order_relaxed);
+    /* As many have come since it was trimmed before as may stay, so all that stay have come since. */
+    if (mailbox_full(box) == MAILBOX_DROP_OLDEST && 2 * mailbox_limit(box) <= MAILBOX_LIMIT_MAX &&
+        (int32_t)(before - since) > 0)
+        atomic_store_explicit(&box->since, before, memory_order_relaxed);
+    if (mailbox_restore(box, chain, o.kept)) wake_owner(slot);
+    post_drop(o.replaced, true);
+    post_drop(o.cut, false);
+    return true;
+}
+
+/* A mailbox is full, and stays as it is. */
+static __attribute__((noinline, cold)) int not_taken(Slot *slot, Message *msg) {
+    if (mailbox_full(&slot->box) == MAILBOX_DROP_NEWEST && msg->kind == MESSAGE_SEND) {
+        msg->next = NULL;
+        post_drop(msg, false);
+        return POST_DROPPED;
+    }
+    atomic_fetch_add_explicit(&registry_tally(msg->to)->refused, 1, memory_order_relaxed);
+    return UV_ENOBUFS;
+}
+
 int post_send(Message *msg) {
+    int err;
     bool wake;
     Slot *slot = registry_find(msg->to);
     if (slot == NULL) return pid_node(msg->to) != 0 ? UV_EHOSTUNREACH : UV_ESRCH;
     if (msg->kind == MESSAGE_REPLY || msg->kind == MESSAGE_FAIL) registry_answered(slot, msg->ref);
-    int err = mailbox_push(&slot->box, msg, &wake);
-    /* acquire pairs with the opening of the box; whoever lives here now is the one whose box we made awake */
-    if (err == 0 && wake) calls.wake(atomic_load_explicit(&slot->owner, memory_order_acquire));
-    return err;
+    do {
+        err = mailbox_push(&slot->box, msg, &wake);
+        if (__builtin_expect(err == 0, 1)) {
+            if (wake) wake_owner(slot);
+            return 0;
+        }
+    } while (err == UV_ENOBUFS && make_room(slot, msg->to));
+    return err == UV_ENOBUFS ? not_taken(slot, msg) : err;
 }
 
 void post_deliver(Message *msg) {

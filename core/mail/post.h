@@ -3,6 +3,7 @@
  * Threads: from any. What cannot be delivered is never lost in silence: see post_refuse. */
 #ifndef MAIL_POST_H
 #define MAIL_POST_H
+#include <stdbool.h>
 #include "mail/message.h"
 
 typedef struct PostCalls {
@@ -11,12 +12,19 @@ typedef struct PostCalls {
 
 void post_open(PostCalls calls); /* before anybody posts */
 
-/* Delivers msg to msg->to. 0: taken. Else the caller still owns it: UV_ESRCH dead pid, UV_ENOBUFS full mailbox,
+#define POST_DROPPED 1 /* taken, though for nothing */
+
+/* Delivers msg to msg->to. 0: taken. POST_DROPPED: taken, and a dead letter already, since the mailbox is full and
+ * drops the newest. Else the caller still owns it: UV_ESRCH dead pid, UV_ENOBUFS full mailbox,
  * UV_EHOSTUNREACH another node's pid and no way there. */
 int post_send(Message *msg);
 
 /* Delivers or refuses; takes msg whatever happens. */
 void post_deliver(Message *msg);
+
+/* Takes a list of messages that a mailbox lets go by its MailboxFull: counts them and, unless newer ones `replaced`
+ * them, makes them dead letters. */
+void post_drop(Message *list, bool replaced);
 
 /* Takes a message that could not be delivered or answered, `why` a code of post_send, UV_ENOENT for no handler,
  * UV_ETIMEDOUT for an answer, or a request that waited, whose asker has given up: counts the dead letter, logs it (a

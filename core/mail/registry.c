@@ -36,7 +36,8 @@ static SlotTally *tally_at(uint32_t number) {
     return &chunk->tallies[number & (CHUNK_SLOTS - 1)];
 }
 
-/* The number of a slot that was never used, making its chunk if need be; NONE: no more, or no memory. Under the lock. */
+/* The number of a slot that was never used, making its chunk if need be; NONE: no more, or no memory. Under the
+ * lock. */
 static uint32_t fresh(void) {
     uint32_t number = atomic_load_explicit(&used, memory_order_relaxed);
     if (number >= CHUNKS * CHUNK_SLOTS) return NONE;
@@ -56,7 +57,7 @@ static uint32_t fresh(void) {
     return number;
 }
 
-int registry_add(void *owner, uint32_t mailbox_limit, size_t limit, Slot **out) {
+int registry_add(void *owner, uint32_t mailbox_limit, MailboxFull mailbox_full, size_t limit, Slot **out) {
     Slot *slot = NULL;
     uint32_t number = NONE;
     pthread_mutex_lock(&lock);
@@ -74,7 +75,9 @@ int registry_add(void *owner, uint32_t mailbox_limit, size_t limit, Slot **out) 
         atomic_store_explicit(&alive, count + 1, memory_order_relaxed);
         atomic_store_explicit(&slot->owner, owner, memory_order_relaxed);
         atomic_store_explicit(&slot->asks, 0, memory_order_relaxed); /* the former owner may have died waiting */
-        mailbox_open(&slot->box, mailbox_limit, true);
+        atomic_store_explicit(&tally->dropped, 0, memory_order_relaxed);
+        atomic_store_explicit(&tally->refused, 0, memory_order_relaxed);
+        mailbox_open(&slot->box, mailbox_limit, mailbox_full, true);
         /* release: who finds the pid finds the owner and an open box */
         atomic_store_explicit(&slot->pid, pid_make(number, tally->generation), memory_order_release);
     }

@@ -23,11 +23,14 @@ typedef struct Slot {
 
 typedef struct SlotTally {
     uint32_t generation; /* under the registry's lock */
+    _Atomic uint32_t trimmed; /* when its mailbox was last trimmed by a pusher, as Mailbox.since */
+    /* messages that its mailbox let go, and that it did not take; of this owner */
+    _Atomic uint64_t dropped, refused;
 } SlotTally;
 
 /* Takes a slot for `owner`; its box opens awake (the caller queues the owner for its first turn). UV_EAGAIN: `limit`
  * are alive already; UV_ENOMEM. */
-int      registry_add(void *owner, uint32_t mailbox_limit, size_t limit, Slot **out);
+int      registry_add(void *owner, uint32_t mailbox_limit, MailboxFull mailbox_full, size_t limit, Slot **out);
 /* From now on the pid is dead. The box must be closed already. The slot may be another's at once. */
 void     registry_remove(Slot *slot);
 /* The slot of a living actor of this node, or NULL. By the time the caller looks it may be dead, or another's. */

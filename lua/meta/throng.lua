@@ -21,7 +21,7 @@ local pid = {}
 ---@class ref
 
 ---@class throng.Error                what ask and spawn raise, and the reason of a crash; tostring is its message
----@field code string                 "timeout", "down", "deadlock", "spawn" ... each function says which; your own if you raise one
+---@field code string                 "timeout", "down", "deadlock" ... each function says which; or your own
 ---@field message string
 ---@field actor? pid                  whom it is about
 ---@field behaviour? string
@@ -29,9 +29,19 @@ local pid = {}
 ---@field traceback? string           of the handler that raised, in the actor it ran in
 ---@field reason? any                 code "down": why it went
 
+---@class throng.MailboxOptions
+---@field limit? integer              messages that may wait, 1 to 250000; setting mailbox.limit if not given
+--- What happens to one too many. "refuse", if nothing is said: its sender hears false, "full". "drop_newest": it is
+--- dropped, its sender hears true, "dropped". "drop_oldest": the one that has waited longest is dropped. "latest": of
+--- each message name only the newest send waits, at any time; requests stay, and at the limit the oldest goes.
+--- Dropped ones are counted and dead letters, those that a newer one replaced are only counted. A request that is
+--- dropped ends with the code "full". Downs, exits, replies and timers are never dropped. For "drop_oldest" and
+--- "latest" up to three times the limit may wait for a moment; more than the limit is never handled.
+---@field full? "refuse"|"drop_newest"|"drop_oldest"|"latest"
+
 ---@class throng.Behaviour            what a behaviour's module returns
 ---@field concurrent? boolean         other messages are handled while a handler waits in ask or sleep
----@field mailbox? {limit: integer}   messages that may wait, 1 to 250000
+---@field mailbox? throng.MailboxOptions
 ---@field init? fun(self: table, ...: any)            first; its error ends the actor
 ---@field terminate? fun(self: table, reason: any)    last, unless it was killed
 ---@field on_other? fun(self: table, name: string, ...: any): ...  messages there is no on_<name> for
@@ -43,8 +53,8 @@ local pid = {}
 --- Sends a message and goes on. What comes from one actor arrives in the order sent, at most once.
 ---@param name string  it is handled by on_<name>
 ---@param ... any
----@return boolean taken  true: it is in the mailbox
----@return "full"|"dead"|"unreachable"|nil why  if not; then it is counted and logged as a dead letter, too
+---@return boolean taken  true: it is in the mailbox, or that is full and drops the newest: "dropped"
+---@return "full"|"dead"|"unreachable"|"dropped"|nil why  then it is counted and logged as a dead letter, too
 ---@usage
 ---   local taken, why = guy:send("tick", 1)
 function pid:send(name, ...) end
@@ -53,9 +63,9 @@ function pid:send(name, ...) end
 --- request ourselves no longer than its asker waits (throng.deadline). Other messages to us wait meanwhile, unless the
 --- behaviour is concurrent. Raises a throng.Error with the code "timeout"; "down": it is dead, or died meanwhile
 --- (`reason`); "full": its mailbox; "unreachable": its node; "no_handler"; "error": the handler raised (with the
---- traceback); "memory": in the handler; "reply": the reply can't be sent; "deadlock": the asked waits for us, by itself or
---- by others, and so we would wait for ever (the message names them all); or the code of the table that the handler
---- raised.
+--- traceback); "memory": in the handler; "reply": the reply can't be sent; "deadlock": the asked waits for us, by
+--- itself or by others, and so we would wait for ever (the message names them all); or the code of the table that the
+--- handler raised.
 ---@param name string
 ---@param ... any
 ---@return any ...
@@ -69,7 +79,7 @@ function pid:ask(name, ...) end
 ---@param name string
 ---@param ... any
 ---@return boolean taken
----@return "full"|"dead"|"unreachable"|nil why
+---@return "full"|"dead"|"unreachable"|"dropped"|nil why
 function throng.send(to, name, ...) end
 
 --- One message to many; it is encoded once.
@@ -116,7 +126,7 @@ function throng.spawn(module, ...) end
 ---@field monitor? boolean            as throng.monitor, without a gap
 ---@field link? boolean               as throng.link, without a gap
 ---@field memory? integer             bytes its VM may hold, from 65536 on; setting actor.memory if not given
----@field mailbox? {limit?: integer, full?: "refuse"} messages that may wait in its mailbox, 1 to 250000
+---@field mailbox? throng.MailboxOptions  what is not given is the behaviour's
 ---@field allow? ("io"|"os"|"debug"|"package")[] libraries that are closed otherwise; only what one was allowed oneself
 ---@field wait? number                wait this many ms for init, and raise its error, or the code "timeout"
 
@@ -239,6 +249,11 @@ function throng.shutdown(exit_code) end
 
 ---@class throng.Info
 ---@field depth integer           messages that wait in its mailbox
+---@field limit integer           ... and how many may
+---@field full "refuse"|"drop_newest"|"drop_oldest"|"latest"
+---@field age_ms? number          none of them has waited longer than that, give or take a few ms; nil: none waits
+---@field dropped integer         messages that its full mailbox let go, or newer ones replaced
+---@field refused integer         messages that it did not take, since it was full
 ---@field waits_for? pid          whom it asked, while it waits for the answer and handles nothing else
 
 --- What an actor is at just now; nil if it is dead.
@@ -253,6 +268,7 @@ function throng.info(pid) end
 ---@field messages integer        messages that actors began to handle
 ---@field sent integer            messages that mailboxes took
 ---@field asks integer
+---@field dropped integer         messages that full mailboxes dropped, or newer ones replaced
 ---@field deadlocks integer       asks that would have closed a circle
 ---@field skipped integer         requests that were not begun, since their asker had given up or died
 ---@field spawned integer
@@ -268,11 +284,13 @@ function throng.info(pid) end
 ---@field dead_unreachable integer dead letters: no way to that node
 ---@field actors integer          alive now
 ---@field workers integer         threads that run actors
+---@field waiting integer         messages in all mailboxes now
+---@field oldest_ms number        the greatest throng.info(pid).age_ms of all; 0: nothing waits
 ---@field rss_bytes integer       memory of the process now
 ---@field rss_peak_bytes integer  and at its most
 ---@field cpu_ns integer          time of all threads, in nanoseconds
 
---- The node's figures.
+--- The node's figures. It looks at each living actor: some milliseconds, if there are a million.
 ---@return throng.Stats
 function throng.stats() end
 

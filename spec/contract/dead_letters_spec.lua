@@ -148,7 +148,8 @@ describe("throng.stats", function()
       function Me:init()
         local wrong, stats = {}, throng.stats()
         for _, key in ipairs {"messages", "sent", "asks", "spawned", "exited", "crashed", "preempted", "stolen",
-                              "slices", "skipped", "deadlocks", "dead_pid", "dead_full", "dead_handler", "dead_late", "dead_unreachable",
+                              "slices", "skipped", "deadlocks", "dropped", "waiting", "dead_pid", "dead_full",
+                              "dead_handler", "dead_late", "dead_unreachable",
                               "actors", "workers", "rss_bytes", "rss_peak_bytes", "cpu_ns"} do
           if math.type(stats[key]) ~= "integer" or stats[key] < 0 then wrong[#wrong + 1] = key end
         end

@@ -248,10 +248,7 @@ describe("no circle", function()
           self.b = throng.spawn("b", throng.self())
           self:on_go()
         end
-        function Me:on_go()
-          self.b:send "before"
-          self.b:ask "question" -- it answers, and in the same turn asks us
-        end
+        function Me:on_go() self.b:ask "question" end -- it answers, and in the same turn asks us
         function Me:on_back() return true end
         function Me:on_came(code)
           self.rounds = self.rounds + 1
@@ -260,8 +257,10 @@ describe("no circle", function()
         end
       ]], {options = {"--workers", tostring(workers)}, b = [[
         function Me:init(root) self.root = root end
-        function Me:on_before() throng.self():send "after" end
-        function Me:on_question() return 1 end
+        function Me:on_question()
+          throng.self():send "after"
+          return 1
+        end
         function Me:on_after()
           local e = try(throng.ask, self.root, "back")
           self.root:send("came", e and e.code)

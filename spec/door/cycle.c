@@ -51,7 +51,7 @@ static void settle(Ring *r, size_t count, size_t rounds) {
     for (size_t i = 0; i < count; i++) {
         Asker *k = &r->askers[i];
         Actor *a = calloc(1, sizeof *a);
-        if (a == NULL || registry_add(a, 10, SIZE_MAX, &a->slot) != 0) abort();
+        if (a == NULL || registry_add(a, 10, MAILBOX_REFUSE, SIZE_MAX, &a->slot) != 0) abort();
         a->pid = atomic_load(&a->slot->pid);
         a->behaviour = &serial;
         a->stage = ACTOR_LIVE;

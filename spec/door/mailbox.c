@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
+#include "ground/clock.h"
 #include "ground/pool.h"
+#include "mail/codec.h"
+#include "mail/overflow.h"
 
 int luaopen_door_mailbox(lua_State *L);
 
@@ -21,13 +24,14 @@ typedef struct Door {
 
 static Door *check(lua_State *L) { return luaL_checkudata(L, 1, TYPE); }
 
-/* new(limit [, awake]) */
+/* new(limit [, awake [, full]]) */
 static int door_new(lua_State *L) {
     uint32_t limit = (uint32_t)luaL_checkinteger(L, 1);
     bool awake = lua_toboolean(L, 2);
+    MailboxFull full = (MailboxFull)luaL_checkoption(L, 3, "refuse", mailbox_fulls);
     Door *d = lua_newuserdatauv(L, sizeof *d, 0);
     d->closed = false;
-    mailbox_open(&d->box, limit, awake);
+    mailbox_open(&d->box, limit, full, awake);
     luaL_setmetatable(L, TYPE);
     return 1;
 }
@@ -90,6 +94,76 @@ static int door_has_system(lua_State *L) {
     return 1;
 }
 
+/* box:seize() -> tags, newest first, or nil; box:restore(tags, newest first) -> wake */
+static int door_seize(lua_State *L) {
+    Message *chain = mailbox_seize(&check(L)->box);
+    if (chain == NULL) lua_pushnil(L);
+    else push_tags(L, chain);
+    return 1;
+}
+
+static int door_restore(lua_State *L) {
+    Message *chain = NULL;
+    lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
+    for (lua_Integer i = count; i >= 1; i--) {
+        Message *msg = message_new(MESSAGE_SEND, 0);
+        if (msg == NULL) return luaL_error(L, "no memory");
+        lua_rawgeti(L, 2, i);
+        msg->ref = (uint64_t)lua_tointeger(L, -1);
+        lua_pop(L, 1);
+        msg->next = chain;
+        chain = msg;
+    }
+    lua_pushboolean(L, mailbox_restore(&check(L)->box, chain, (uint32_t)count));
+    return 1;
+}
+
+static int door_untaken(lua_State *L) {
+    lua_pushinteger(L, mailbox_untaken(&check(L)->box));
+    return 1;
+}
+
+static int door_age(lua_State *L) {
+    lua_pushnumber(L, mailbox_age(&check(L)->box));
+    return 1;
+}
+
+static int door_tick(lua_State *L) {
+    lua_pushnumber(L, (lua_Number)clock_tick() / (lua_Number)CLOCK_NS_PER_MS);
+    return 1;
+}
+
+/* cut({{ask = true or nil, name = atom or text}, ...}, full, most) -> numbers of those kept, replaced, cut; the list
+ * has the oldest first */
+static int door_cut(lua_State *L) {
+    Message *list = NULL;
+    MailboxFull full = (MailboxFull)luaL_checkoption(L, 2, NULL, mailbox_fulls);
+    for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, 1); i++) {
+        size_t len;
+        lua_rawgeti(L, 1, i);
+        bool ask = lua_getfield(L, -1, "ask") != LUA_TNIL;
+        Message *msg = message_new(ask ? MESSAGE_ASK : MESSAGE_SEND, 0);
+        if (msg == NULL) return luaL_error(L, "no memory");
+        if (lua_getfield(L, -2, "name") == LUA_TNUMBER) {
+            msg->name = (uint32_t)lua_tointeger(L, -1);
+        } else {
+            const char *name = lua_tolstring(L, -1, &len);
+            codec_put_string(&msg, name, len);
+            msg->flags = MESSAGE_NAMED;
+        }
+        msg->ref = (uint64_t)i;
+        msg->next = list;
+        list = msg;
+        lua_pop(L, 3);
+    }
+    Overflow o = overflow_cut(&list, full, (uint32_t)luaL_checkinteger(L, 3));
+    push_tags(L, message_reverse(list));
+    luaL_argcheck(L, lua_rawlen(L, -1) == o.kept, 1, "the count is wrong");
+    push_tags(L, o.replaced);
+    push_tags(L, o.cut);
+    return 3;
+}
+
 static int door_begun(lua_State *L) {
     mailbox_begun(&check(L)->box, (uint32_t)luaL_checkinteger(L, 2));
     return 0;
@@ -139,6 +213,7 @@ struct Hammer {
     size_t each, pushers;
     bool holds; /* the box has room for all: no pusher waits for an owner who waits for him */
     _Atomic size_t began;  /* owners' turns that have */
+    _Atomic size_t cut;    /* messages that pushers dropped */
     _Atomic int inside;    /* owners at work */
     _Atomic int wrong;     /* promises broken */
     _Atomic bool over;
@@ -160,6 +235,23 @@ static void expect(Hammer *h, bool right) {
     if (!right) atomic_fetch_add(&h->wrong, 1);
 }
 
+/* As post.c does. */
+static void make_room(Hammer *h) {
+    Message *chain = mailbox_seize(&h->box), *next;
+    if (chain == NULL) {
+        sched_yield();
+        return;
+    }
+    Overflow o = overflow_cut(&chain, mailbox_full(&h->box), mailbox_limit(&h->box) - 1);
+    expect(h, o.replaced == NULL && o.kept == mailbox_limit(&h->box) - 1);
+    if (mailbox_restore(&h->box, chain, o.kept)) sem_post(&h->token);
+    for (Message *msg = o.cut; msg != NULL; msg = next) {
+        next = msg->next;
+        message_free(msg);
+        h->cut++;
+    }
+}
+
 static void push_one(Hammer *h, Pusher *p, MessageKind kind, uint64_t serial) {
     bool wake = false;
     int err;
@@ -169,7 +261,8 @@ static void push_one(Hammer *h, Pusher *p, MessageKind kind, uint64_t serial) {
     msg->ref = serial;
     while ((err = mailbox_push(&h->box, msg, &wake)) == UV_ENOBUFS) {
         p->full++;
-        sched_yield();
+        if (mailbox_drops_old(&h->box)) make_room(h);
+        else sched_yield();
     }
     expect(h, err == 0);
     if (wake) sem_post(&h->token);
@@ -207,7 +300,7 @@ static void own(Hammer *h) {
         take_lane(h, 1);
         if (dice(&h->plain.seed) % 3 != 0) take_lane(h, 0);
         bool ends = h->plain.taken[1] == h->pushers * (h->each / SYSTEM_EVERY + 1);
-        bool all = ends && h->plain.taken[0] == h->pushers * h->each;
+        bool all = ends && h->plain.taken[0] + h->cut == h->pushers * h->each;
         bool held =
             h->holds && !ends && dice(&h->plain.seed) % 4 == 0; /* once the last has come nothing else would wake it */
         h->plain.sleeps++;
@@ -234,7 +327,7 @@ static void *run_owner(void *argument) {
     return NULL;
 }
 
-/* hammer(pushers, each, limit, seed) -> wrong, user messages taken, system messages taken, turns, refusals */
+/* hammer(pushers, each, limit, seed [, full]) -> wrong, user messages taken or dropped, system messages taken, turns, refusals */
 static int door_hammer(lua_State *L) {
     Pusher pushers[PUSHERS_MOST];
     pthread_t owners[OWNERS];
@@ -245,11 +338,12 @@ static int door_hammer(lua_State *L) {
     memset(h, 0, sizeof *h);
     h->pushers = count;
     h->each = (size_t)luaL_checkinteger(L, 2);
-    h->holds = (size_t)luaL_checkinteger(L, 3) >= count * h->each;
+    MailboxFull kind = (MailboxFull)luaL_checkoption(L, 5, "refuse", mailbox_fulls);
+    h->holds = kind >= MAILBOX_DROP_OLDEST || (size_t)luaL_checkinteger(L, 3) >= count * h->each;
     uint64_t seed = (uint64_t)luaL_checkinteger(L, 4);
     h->plain.seed = seed + 1;
     sem_init(&h->token, 0, 0);
-    mailbox_open(&h->box, (uint32_t)luaL_checkinteger(L, 3), false);
+    mailbox_open(&h->box, (uint32_t)luaL_checkinteger(L, 3), kind, false);
     for (int i = 0; i < OWNERS; i++)
         if (pthread_create(&owners[i], NULL, run_owner, h) != 0) abort();
     for (size_t i = 0; i < count; i++) {
@@ -262,7 +356,7 @@ static int door_hammer(lua_State *L) {
     }
     for (int i = 0; i < OWNERS; i++) pthread_join(owners[i], NULL);
     lua_pushinteger(L, atomic_load(&h->wrong));
-    lua_pushinteger(L, (lua_Integer)h->plain.taken[0]);
+    lua_pushinteger(L, (lua_Integer)(h->plain.taken[0] + h->cut));
     lua_pushinteger(L, (lua_Integer)h->plain.taken[1]);
     lua_pushinteger(L, (lua_Integer)atomic_load(&h->began));
     lua_pushinteger(L, (lua_Integer)full);
@@ -277,6 +371,10 @@ int luaopen_door_mailbox(lua_State *L) {
         {"take", door_take},
         {"take_system", door_take_system},
         {"has_system", door_has_system},
+        {"seize", door_seize},
+        {"restore", door_restore},
+        {"untaken", door_untaken},
+        {"age", door_age},
         {"begun", door_begun},
         {"sleep", door_sleep},
         {"close", door_close},
@@ -284,7 +382,8 @@ int luaopen_door_mailbox(lua_State *L) {
         {"__gc", door_gc},
         {NULL, NULL},
     };
-    static const luaL_Reg functions[] = {{"new", door_new}, {"hammer", door_hammer}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"new", door_new}, {"hammer", door_hammer}, {"cut", door_cut}, {"tick", door_tick}, {NULL, NULL}};
     luaL_newmetatable(L, TYPE);
     luaL_setfuncs(L, methods, 0);
     lua_pushvalue(L, -1);

@@ -16,7 +16,7 @@ static lua_Integer pid_of(Slot *slot) {
 /* add([limit]) -> slot, pid; or nil, the error's name */
 static int door_add(lua_State *L) {
     Slot *slot;
-    int err = registry_add(L, 10, (size_t)luaL_optinteger(L, 1, 1 << 24), &slot);
+    int err = registry_add(L, 10, MAILBOX_REFUSE, (size_t)luaL_optinteger(L, 1, 1 << 24), &slot);
     if (err < 0) {
         lua_pushnil(L);
         lua_pushstring(L, uv_err_name(err));
@@ -108,7 +108,7 @@ static void *settle(void *argument) {
             leave(kept[at]);
             s->wrong += registry_find(dead) != NULL;
         }
-        s->wrong += registry_add(s, 10, SIZE_MAX, &kept[at]) != 0;
+        s->wrong += registry_add(s, 10, MAILBOX_REFUSE, SIZE_MAX, &kept[at]) != 0;
         s->pids[i] = (uint64_t)pid_of(kept[at]);
         s->wrong += registry_find(s->pids[i]) != kept[at] || registry_find(dead) != NULL;
         uint64_t other = atomic_exchange(&board[dice(&s->seed) % 256], s->pids[i]);

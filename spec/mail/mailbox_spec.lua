@@ -127,6 +127,94 @@ describe("a mailbox", function()
     end)
   end)
 
+  for _, full in ipairs {"drop_oldest", "latest"} do
+    describe("of " .. full, function()
+      it("takes twice its limit into the lane, whatever the owner holds", function()
+        local box = mailbox.new(3, true, full)
+        for tag = 1, 6 do assert.is_false(box:push(tag, USER)) end
+        assert.is_nil(box:push(7, USER))
+        assert.are.same({1, 2, 3, 4, 5, 6}, box:take())
+        for tag = 7, 12 do assert.is_false(box:push(tag, USER)) end
+        assert.is_nil(box:push(13, USER))
+        assert.are.same({12, 6}, {box:depth(), box:untaken()})
+        local large = mailbox.new(mailbox.LIMIT_MAX, true, full)
+        for tag = 1, 2 ^ 18 - 1 do assert(large:push(tag, USER) ~= nil) end
+        assert.is_nil(large:push(0, USER))
+      end)
+
+      it("can be seized when it is full, by one at a time", function()
+        local box = mailbox.new(2, true, full)
+        for tag = 1, 3 do box:push(tag, USER) end
+        assert.is_nil(box:seize())
+        box:push(4, USER)
+        assert.are.same({4, 3, 2, 1}, box:seize())
+        assert.is_nil(box:seize())
+        assert.are.same({nil, "ENOBUFS", n = 2}, table.pack(box:push(5, USER)))
+        assert.are.equal(4, box:depth())
+        assert.is_false(box:restore({4}))
+        assert.is_false(box:push(5, USER))
+        assert.are.same({4, 5}, box:take())
+      end)
+
+      it("is empty to its owner meanwhile, who may sleep and is woken when it is back, but not while held", function()
+        for _, held in ipairs {false, true} do
+          local box = mailbox.new(1, true, full)
+          box:push(1, USER)
+          box:push(2, USER)
+          box:seize()
+          assert.are.same({}, box:take())
+          assert.is_true(box:sleep(held))
+          assert.are.equal(not held, box:restore({2}))
+          assert.is_true(not held or box:push(11, SYSTEM))
+          assert.are.same({2}, box:take())
+        end
+      end)
+
+      it("hears system messages meanwhile; with nothing put back nobody is woken", function()
+        local box = mailbox.new(1, true, full)
+        box:push(1, USER)
+        box:push(2, USER)
+        box:seize()
+        assert.is_true(box:sleep(false))
+        assert.is_true(box:push(11, SYSTEM))
+        assert.are.same({11}, box:take_system())
+        assert.is_true(box:sleep(false))
+        assert.is_false(box:restore({}))
+        assert.is_true(box:push(3, USER))
+        assert.are.same({3}, box:take())
+      end)
+    end)
+  end
+
+  it("of other kinds can't be seized", function()
+    for _, full in ipairs {"refuse", "drop_newest"} do
+      local box = mailbox.new(1, true, full)
+      box:push(1, USER)
+      assert.is_nil(box:push(2, USER))
+      assert.is_nil(box:seize())
+    end
+  end)
+
+  it("knows since when what waits has waited at most", function()
+    local box = mailbox.new(10)
+    assert(box:age() < 0)
+    local start = mailbox.tick()
+    box:push(1, USER)
+    assert(box:age() >= 0)
+    repeat local now = mailbox.tick() until now - start > 5
+    assert(box:age() >= 3 and box:age() <= mailbox.tick() - start + 3)
+    box:push(2, USER) -- does not make it younger
+    box:take()
+    assert(box:age() >= 3)
+    box:push(3, USER) -- what was taken is older
+    assert(box:age() >= 3)
+    box:begun(2)
+    assert(box:age() < 3, box:age())
+    box:take()
+    box:begun(1)
+    assert(box:age() < 0)
+  end)
+
   describe("that is closed", function()
     it("gives what was left, and takes nothing more", function()
       local box = mailbox.new(10)
@@ -160,6 +248,17 @@ describe("a mailbox", function()
       assert(turns > 1, where)
       if limit == 250000 then assert.are.equal(0, full, where) end
       if limit == 1 then assert(full > 0, where) end
+    end
+  end)
+
+  it("does so, too, while pushers seize it and drop the oldest", function()
+    for round, limit in ipairs {1, 2, 7, 100, 1000} do
+      local wrong, user, system, _, full = mailbox.hammer(4, 20000, limit, seed + round, "drop_oldest")
+      local where = ("seed %d, limit %d"):format(seed + round, limit)
+      assert.are.equal(0, wrong, where)
+      assert.are.equal(80000, user, where)
+      assert.are.equal(4 * (20000 // 16 + 1), system, where)
+      if limit <= 2 then assert(full > 0, where) end
     end
   end)
 end)
