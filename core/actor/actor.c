@@ -7,6 +7,7 @@
 #include "actor/alarm.h"
 #include "actor/fiber.h"
 #include "actor/handle.h"
+#include "actor/image.h"
 #include "actor/inbox.h"
 #include "actor/report.h"
 #include "ground/config.h"
@@ -138,10 +139,16 @@ fail:
     return err;
 }
 
-/* The first turn: the VM. Its body runs as the main fiber's first work, preemptible as everything. */
+/* The first turn: the VM, as a copy of one in which the body has run; or its body runs as the main fiber's first work,
+ * preemptible as everything. Who was granted more than others may see more while its body runs: no copy will do. */
 static void bear(Actor *a) {
     uint8_t grants = a->vm.grants;
+    const Image *image = a->behaviour->image;
     a->stage = ACTOR_LIVE;
+    if (image != NULL && grants == 0 && image_open(&a->vm, image, a->vm.arena.limit, a) == 0) {
+        a->main.L = a->vm.L;
+        return;
+    }
     int err = vm_open(&a->vm, a->vm.arena.limit, a);
     a->vm.grants = grants;
     if (err < 0) {

@@ -20,17 +20,6 @@
 #define NEXT_CHUNK 1024
 #define LARGEST_CHUNK 32768
 
-struct ArenaChunk {
-    ArenaChunk *next;
-    size_t size;
-};
-
-struct ArenaLarge { /* before each large block; 32 bytes, so the block stays 16-aligned */
-    ArenaLarge *next, *before;
-    size_t size; /* with this head, as asked of the pool */
-    size_t unused;
-};
-
 /* Classes: 8 by 8 up to 128, where most of Lua's objects are; then steps of 16 up to 256, 64 up to 512, 128 up to
  * 1024, and 256 up to 2048: a bare state's own three blocks (1624, 1024 and 720 bytes) lie in the first chunk with the
  * rest. Looked up, not computed: half of what a block costs was finding its class. */
@@ -192,3 +181,21 @@ void *arena_alloc(void *arena, void *block, size_t old_size, size_t size) {
  * smaller class; a large one that should have become small is still chained and freed with the VM, and serves as a
  * small block until then; a large one that stays large remembers its real size. `used` errs by the difference, on the
  * careful side. */
+
+void *arena_alloc_apart(void *arena, void *block, size_t old_size, size_t size) {
+    Arena *a = arena;
+    void *moved = NULL;
+    if (size > 0) {
+        size_t more = size + sizeof(ArenaLarge);
+        if (size > a->limit || a->used + more > a->limit || (moved = large_new(a, size)) == NULL) return NULL;
+        a->used += more;
+        if (block != NULL) memcpy(moved, block, old_size < size ? old_size : size);
+    }
+    if (block != NULL) {
+        a->used -= ((ArenaLarge *)block - 1)->size;
+        large_free(a, block);
+    }
+    return moved;
+}
+
+size_t arena_small_size(size_t size) { return size <= ARENA_SMALL && !ONE_BY_ONE ? class_size(class_of(size)) : 0; }

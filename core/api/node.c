@@ -25,6 +25,7 @@ static int do_shutdown(lua_State *L) {
 }
 
 static int stats(lua_State *L) {
+    vm_of(L)->impure = true;
     static const struct {
         const char *key;
         uint64_t (*value)(void);

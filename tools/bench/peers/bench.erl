@@ -219,6 +219,8 @@ text(Format, Value) -> iolist_to_binary(io_lib:format(Format, [Value])).
 
 spawn_and_stop(#{"guys" := Count}) ->
     Main = self(),
+    process_flag(message_queue_data, off_heap), % who holds so many pids and messages is given room for them,
+    process_flag(min_heap_size, 2000000),       % or he would be copied over and over
     garbage_collect(),
     Before = memory("VmRSS:"),
     Began = now_ns(),
