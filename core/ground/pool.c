@@ -28,25 +28,25 @@
 #endif
 #endif
 
-#define CLASSES 52
+#define CLASSES 84
 
-/* In units of 64 bytes: 1, 2, 3, 4; then four to a doubling up to 4096 bytes, eight up to 65536, where the VMs of actors
- * are and a class too large costs pages. With m = units - 1, whose highest bit is k, a class is k and the two or
- * three bits below it. */
+/* In units of 64 bytes: 1, 2, 3, 4; then four to a doubling up to 4096 bytes, sixteen up to 65536, where the VMs of
+ * actors are: a class too large costs each of them. With m = units - 1, whose highest bit is k, a class is k and the
+ * two or four bits below it. */
 #define COARSE 20 /* classes up to 4096 bytes */
 
 static inline unsigned class_of(size_t size) {
     unsigned m = (unsigned)((size - 1) / POOL_ALIGN);
     if (m < 4) return m;
     unsigned k = 31u - (unsigned)__builtin_clz(m);
-    return k < 6 ? 4 * (k - 1) + (m >> (k - 2) & 3) : COARSE + 8 * (k - 6) + (m >> (k - 3) & 7);
+    return k < 6 ? 4 * (k - 1) + (m >> (k - 2) & 3) : COARSE + 16 * (k - 6) + (m >> (k - 4) & 15);
 }
 
 static inline size_t class_size(unsigned c) {
     if (c < 4) return (size_t)POOL_ALIGN * (c + 1);
     if (c < COARSE) return (size_t)POOL_ALIGN * (5 + c % 4) << (c / 4 - 1);
     c -= COARSE;
-    return (size_t)POOL_ALIGN * (9 + c % 8) << (c / 8 + 3);
+    return (size_t)POOL_ALIGN * (17 + c % 16) << (c / 16 + 2);
 }
 
 static void *large_alloc(size_t size) {
