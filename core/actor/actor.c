@@ -147,6 +147,7 @@ static void bear(Actor *a) {
     a->stage = ACTOR_LIVE;
     if (image != NULL && grants == 0 && image_open(&a->vm, image, a->vm.arena.limit, a) == 0) {
         a->main.L = a->vm.L;
+        metrics_add(METRIC_copied, 1);
         return;
     }
     int err = vm_open(&a->vm, a->vm.arena.limit, a);

@@ -189,6 +189,7 @@ void *arena_alloc_apart(void *arena, void *block, size_t old_size, size_t size) 
         size_t more = size + sizeof(ArenaLarge);
         if (size > a->limit || a->used + more > a->limit || (moved = large_new(a, size)) == NULL) return NULL;
         a->used += more;
+        memset(moved, 0, size); /* what nobody writes, padding, shall not look like an address */
         if (block != NULL) memcpy(moved, block, old_size < size ? old_size : size);
     }
     if (block != NULL) {

@@ -2,7 +2,6 @@
 
 #include <stdint.h>
 #include <stdlib.h>
-#include <stdio.h>
 #include <string.h>
 #include <uv.h>
 #include "ground/pool.h"
@@ -16,6 +15,7 @@ typedef struct Block {
     char *from;
     size_t size;
     uint32_t part, at;
+    bool upvalue;
 } Block;
 
 /* A piece of a copy, one block of the pool: first the chunk, in which all small blocks lie one behind the other, then
@@ -52,7 +52,20 @@ typedef struct Look {
     lua_State *L;
     int seen, todo; /* tables on the stack: the objects met, as keys; those not looked at yet, as a list */
     lua_Integer count, left;
+    void **upvalues; /* their addresses, each at least once */
+    size_t upvalue_count, upvalue_room;
 } Look;
+
+static bool add_upvalue(Look *k, void *upvalue) {
+    if (k->upvalue_count == k->upvalue_room) {
+        size_t room = k->upvalue_room == 0 ? 64 : k->upvalue_room * 2;
+        void **more = realloc(k->upvalues, room * sizeof *more);
+        if (more == NULL) return false;
+        k->upvalues = more, k->upvalue_room = room;
+    }
+    k->upvalues[k->upvalue_count++] = upvalue;
+    return true;
+}
 
 /* The value on top (popped) is looked at later. False: there it ends. */
 static bool meet(Look *k) {
@@ -96,41 +109,45 @@ static bool look_into_table(Look *k) { /* the table is on top */
 
 static bool look_into_function(Look *k) {
     int function = lua_gettop(k->L);
+    bool in_lua = !lua_iscfunction(k->L, function);
     for (int i = 1; lua_getupvalue(k->L, function, i) != NULL; i++)
-        if (!meet(k)) return false;
+        if (!meet(k) || (in_lua && !add_upvalue(k, lua_upvalueid(k->L, function, i)))) return false;
     return true;
 }
 
 /* Everything is reached from the registry, and from the metatables of the types. In protected mode: it allocates. */
 static int look(lua_State *L) {
-    Look k = {L, 1, 2, 0, 0};
+    Look *k = lua_touserdata(L, 1);
     lua_settop(L, 0);
     lua_createtable(L, 0, 64);
     lua_createtable(L, 64, 0);
     if (!lua_checkstack(L, 20)) return 0;
     lua_pushvalue(L, LUA_REGISTRYINDEX);
-    bool good = meet(&k);
+    bool good = meet(k);
     lua_pushliteral(L, "");
-    if (good && lua_getmetatable(L, -1)) good = meet(&k);
+    if (good && lua_getmetatable(L, -1)) good = meet(k);
     lua_pushlightuserdata(L, NULL);
-    if (good && lua_getmetatable(L, -1)) good = meet(&k);
-    while (good && k.left > 0) {
+    if (good && lua_getmetatable(L, -1)) good = meet(k);
+    while (good && k->left > 0) {
         lua_settop(L, 2);
-        bool table = lua_rawgeti(L, 2, k.left--) == LUA_TTABLE;
-        good = table ? look_into_table(&k) : look_into_function(&k);
+        bool table = lua_rawgeti(L, 2, k->left--) == LUA_TTABLE;
+        good = table ? look_into_table(k) : look_into_function(k);
     }
     lua_settop(L, 0);
     lua_pushboolean(L, good);
     return 1;
 }
 
-static bool can_be_copied(Vm *vm) {
+/* True: k->upvalues (the caller frees it in any case) has all of them. */
+static bool can_be_copied(Vm *vm, Look *k) {
     int results;
     if (vm->impure || vm->has_finalizers || vm->doomed) return false;
+    *k = (Look){.L = vm->L, .seen = 1, .todo = 2};
     lua_settop(vm->L, 0);
     lua_sethook(vm->L, NULL, 0, 0);
     lua_pushcfunction(vm->L, look);
-    bool good = lua_resume(vm->L, NULL, 0, &results) == LUA_OK && lua_toboolean(vm->L, -1);
+    lua_pushlightuserdata(vm->L, k);
+    bool good = lua_resume(vm->L, NULL, 1, &results) == LUA_OK && lua_toboolean(vm->L, -1);
     lua_settop(vm->L, 0);
     return good;
 }
@@ -222,14 +239,23 @@ static int copy_bytes(Taking *t) {
     return 0;
 }
 
+static void mark_upvalues(Taking *t, const Look *k) {
+    for (size_t i = 0; i < k->upvalue_count; i++) {
+        const Block wanted = {.from = k->upvalues[i]};
+        Block *b = bsearch(&wanted, t->blocks, t->block_count, sizeof *b, by_address);
+        if (b != NULL) b->upvalue = true;
+    }
+}
+
 static int find_words(Taking *t) {
     for (size_t i = 0; i < t->block_count; i++) {
         const Block *b = &t->blocks[i];
-        for (size_t at = 0; at + 8 <= b->size; at += 8) {
+        size_t end = b->upvalue ? b->size - 8 : b->size;
+        for (size_t at = 0; at + 8 <= end; at += 8) {
             uint64_t word;
             Place to;
             memcpy(&word, b->from + at, 8);
-            if (!find_place(t, (uintptr_t)word, &to)) continue;
+            if (word % 8 != 0 || !find_place(t, (uintptr_t)word, &to)) continue;
             if (t->word_count == t->word_room) {
                 size_t room = t->word_room == 0 ? 1024 : t->word_room * 2;
                 Word *words = realloc(t->words, room * sizeof *words);
@@ -270,17 +296,25 @@ static int sort_words(Taking *t) {
 }
 
 Image *image_take(Vm *vm) {
-    if (!can_be_copied(vm)) return NULL;
-    lua_gc(vm->L, LUA_GCCOLLECT);
-    Taking t = {.image = calloc(1, sizeof *t.image)};
-    int err = t.image != NULL ? lay_out(&t, &vm->arena) : UV_ENOMEM;
+    Look k = {0};
+    Taking t = {0};
+    int err = can_be_copied(vm, &k) ? 0 : UV_EINVAL;
+    if (err == 0) {
+        lua_gc(vm->L, LUA_GCCOLLECT);
+        t.image = calloc(1, sizeof *t.image);
+        err = t.image != NULL ? lay_out(&t, &vm->arena) : UV_ENOMEM;
+    }
     if (err == 0) err = copy_bytes(&t);
-    if (err == 0) qsort(t.blocks, t.block_count, sizeof *t.blocks, by_address);
-    if (err == 0) err = find_words(&t);
+    if (err == 0) {
+        qsort(t.blocks, t.block_count, sizeof *t.blocks, by_address);
+        mark_upvalues(&t, &k);
+        err = find_words(&t);
+    }
     if (err == 0) err = sort_words(&t);
     if (err == 0 && !(find_place(&t, (uintptr_t)vm->L, &t.image->L) &&
                       find_place(&t, (uintptr_t)vm->sandbox, &t.image->sandbox)))
         err = UV_EINVAL;
+    free(k.upvalues);
     free(t.blocks);
     free(t.words);
     if (err == 0) return t.image;

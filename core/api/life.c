@@ -234,7 +234,7 @@ static int do_kill(lua_State *L) {
     msg->to = pid;
     msg->from = a->pid;
     int err = post_send(msg);
-    if (err == 0 && pid == a->pid) return leave(L, a);
+    if (err >= 0 && pid == a->pid) return leave(L, a);
     return api_sent(L, err, msg);
 }
 

@@ -9,7 +9,9 @@
 #include "ground/pool.h"
 #include "mail/atom.h"
 #include "mail/codec.h"
+#include "mail/mailbox.h"
 #include "mail/post.h"
+#include "run/scheduler.h"
 
 Message *api_letter(lua_State *L, MessageKind kind, int name, int first) {
     CodecError why;
@@ -33,10 +35,19 @@ Message *api_letter(lua_State *L, MessageKind kind, int name, int first) {
     return NULL;
 }
 
+/* Who sends faster than others can receive lets them work: his slice ends after this call. So mailboxes stay short,
+ * which also keeps what waits in them in the caches. */
+static void give_way(lua_State *L) {
+    if (!lua_isyieldable(L)) return;
+    scheduler_expire();
+    vm_preempt_after(L, 1);
+}
+
 int api_sent(lua_State *L, int err, Message *msg) {
-    lua_pushboolean(L, err == 0);
-    if (err == 0) {
+    lua_pushboolean(L, err >= 0);
+    if (err >= 0) {
         metrics_add(METRIC_sent, 1);
+        if (err == MAILBOX_CROWDED) give_way(L);
         return 1;
     }
     lua_pushstring(L, err == UV_ENOBUFS ? "full" : err == UV_EHOSTUNREACH ? "unreachable" : "dead");
@@ -57,6 +68,7 @@ static int send_all(lua_State *L) {
     Actor *a = api_actor(L, "send_all");
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_Integer count = (lua_Integer)lua_rawlen(L, 1), took = 0;
+    bool crowded = false;
     for (lua_Integer i = 1; i <= count; i++) { /* all or nothing as to wrong arguments */
         lua_rawgeti(L, 1, i);
         uint64_t pid = (uint64_t)(uintptr_t)lua_touserdata(L, -1);
@@ -76,9 +88,11 @@ static int send_all(lua_State *L) {
         msg->to = (uint64_t)(uintptr_t)lua_touserdata(L, -1);
         lua_pop(L, 1);
         int err = post_send(msg);
-        if (err == 0) took++;
+        if (err >= 0) took++;
         else post_refuse(msg, err);
+        crowded = crowded || err == MAILBOX_CROWDED;
     }
+    if (crowded) give_way(L);
     metrics_add(METRIC_sent, (uint64_t)took);
     if (count == 0) message_free(letter);
     lua_pushinteger(L, took);

@@ -10,6 +10,7 @@
     X(sent, "messages that a mailbox took") \
     X(asks, "requests sent") \
     X(spawned, "actors created") \
+    X(copied, "actors whose VM was copied, not built") \
     X(exited, "actors that ended, for whatever reason") \
     X(crashed, "actors that ended by an error") \
     X(preempted, "slices ended by the watchdog") \

@@ -43,16 +43,18 @@ void mailbox_open(Mailbox *box, uint32_t limit, bool awake) {
 static int push_user(Mailbox *box, Message *msg, bool *wake) {
     /* acquire: pairs with mailbox_open, so that the limit we read is this owner's */
     uint64_t head = atomic_load_explicit(&box->head, memory_order_acquire), want;
+    uint32_t waiting;
     do {
         if (head & CLOSED) return UV_ESRCH;
-        if (count_of(head) + atomic_load_explicit(&box->taken, memory_order_relaxed) >= box->limit) return UV_ENOBUFS;
+        waiting = count_of(head) + atomic_load_explicit(&box->taken, memory_order_relaxed);
+        if (waiting >= box->limit) return UV_ENOBUFS;
         msg->next = newest(head);
         want = pack(msg, count_of(head) + 1, (head & FLAGS) | (head & HELD ? 0 : AWAKE));
         /* release: the owner that takes sees the message; acquire: as above, and for Slot.owner */
     } while (!atomic_compare_exchange_weak_explicit(&box->head, &head, want, memory_order_acq_rel,
                                                     memory_order_acquire));
     *wake = (want & AWAKE) != 0 && (head & AWAKE) == 0;
-    return 0;
+    return waiting >= MAILBOX_CROWD && waiting % MAILBOX_CROWD_EVERY == 0 ? MAILBOX_CROWDED : 0;
 }
 
 static int push_system(Mailbox *box, Message *msg, bool *wake) {

@@ -29,7 +29,7 @@ int post_send(Message *msg) {
     if (slot == NULL) return pid_node(msg->to) != 0 ? UV_EHOSTUNREACH : UV_ESRCH;
     int err = mailbox_push(&slot->box, msg, &wake);
     /* acquire pairs with the opening of the box; whoever lives here now is the one whose box we made awake */
-    if (err == 0 && wake) calls.wake(atomic_load_explicit(&slot->owner, memory_order_acquire));
+    if (err >= 0 && wake) calls.wake(atomic_load_explicit(&slot->owner, memory_order_acquire));
     return err;
 }
 

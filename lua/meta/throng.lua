@@ -235,6 +235,7 @@ function throng.shutdown(exit_code) end
 ---@field sent integer            messages that mailboxes took
 ---@field asks integer
 ---@field spawned integer
+---@field copied integer          those whose VM was copied from one in which their behaviour's body had run
 ---@field exited integer          actors that ended, however
 ---@field crashed integer         those that ended by an error
 ---@field preempted integer       slices that were cut short

@@ -2,6 +2,9 @@
  *
  *   build/bench/peers/bench-caf tick guys=1000 rounds=1000 schedulers=2
  *
+ * Every workload knows schedulers=N [2], policy=stealing or sharing [stealing], and throughput=N, the messages an
+ * actor handles in one go [no limit]: CAF's own settings; the runner has the ones that suit each row best.
+ *
  * Prints one line of JSON. Exit codes: 0 good, 1 a wrong result, 2 wrong usage. Time is that of the steady clock, from
  * after the setup until the result is known; each workload checks its result. Percentiles are those of every 64th
  * trip, as in the workloads they are compared with. Written for CAF 0.17, which Debian 12 has.
@@ -51,7 +54,7 @@ struct Wrong : std::runtime_error { using std::runtime_error::runtime_error; };
 // ---- what they share ----
 
 struct Options {
-    std::string variant;
+    std::string variant, policy;
     std::map<std::string, int64_t> numbers;
     int64_t operator[](const char *key) const { return numbers.at(key); }
 };
@@ -285,7 +288,7 @@ class Asker : public caf::event_based_actor {
   private:
     void ask(int64_t number) {
         sampler_->leaves(number + 1);
-        request(server_, caf::infinite, number).await([this](int64_t next) {
+        request(server_, caf::infinite, number).then([this](int64_t next) {
             sampler_->is_back(next);
             if (next < trips_) ask(next);
             else post(this, main_, next);
@@ -355,19 +358,18 @@ class Receiver : public caf::event_based_actor {
 
 class Sender : public caf::event_based_actor {
   public:
-    Sender(caf::actor_config &config, actor receiver, int64_t count, int64_t batch)
-        : event_based_actor(config), receiver_(std::move(receiver)), left_(count), batch_(batch) {}
+    Sender(caf::actor_config &config, actor receiver, int64_t count)
+        : event_based_actor(config), receiver_(std::move(receiver)), count_(count) {}
     behavior make_behavior() override {
         return {[this](start_atom) {
-            for (auto last = std::max<int64_t>(0, left_ - batch_); left_ > last; --left_) post(this, receiver_, left_);
-            if (left_ > 0) post(this, this, start_atom::value);
-            else quit();
+            for (int64_t number = 1; number <= count_; ++number) post(this, receiver_, number);
+            quit();
         }};
     }
 
   private:
     actor receiver_;
-    int64_t left_, batch_;
+    int64_t count_;
 };
 
 Report fanin(caf::actor_system &system, const Options &options) {
@@ -375,7 +377,7 @@ Report fanin(caf::actor_system &system, const Options &options) {
     auto each = options["each"], total = options["senders"] * each;
     auto receiver = main->spawn<Receiver>(main, total);
     std::vector<actor> senders(options["senders"]);
-    for (auto &sender : senders) sender = main->spawn<Sender>(receiver, each, options["batch"]);
+    for (auto &sender : senders) sender = main->spawn<Sender>(receiver, each);
     auto began = Clock::now();
     for (auto &sender : senders) main->send(sender, start_atom::value);
     auto sum = await_number(main);
@@ -574,7 +576,7 @@ const std::map<std::string, Workload> WORKLOADS = {
     {"pingpong", {round_trips<Ping>, {{"trips", 500000}}, {"send"}}},
     {"ask", {round_trips<Asker>, {{"trips", 500000}}, {"request"}}},
     {"ring", {ring, {{"actors", 503}, {"hops", 1000000}}, {"send"}}},
-    {"fanin", {fanin, {{"senders", 8}, {"each", 250000}, {"batch", 250000}}, {"send"}}},
+    {"fanin", {fanin, {{"senders", 8}, {"each", 250000}}, {"send"}}},
     {"payload", {round_trips<Shipper>, {{"trips", 200000}}, {"fresh"}}},
     {"spawn", {spawn_and_stop, {{"guys", 100000}}, {"spawn"}}},
     {"tree", {tree, {{"leaves", 1000000}}, {"spawn"}}},
@@ -589,10 +591,9 @@ int64_t parse_number(const std::string &key, const std::string &value) {
 }
 
 Options parse_options(const std::string &name, const Workload &workload, int count, char **words) {
-    Options options{workload.variants[0], workload.numbers};
+    Options options{workload.variants[0], "stealing", workload.numbers};
     options.numbers["schedulers"] = 2;
-    options.numbers["throughput"] = 0;
-    options.numbers["sharing"] = 0;
+    options.numbers["throughput"] = INT64_MAX;
     for (int i = 0; i < count; ++i) {
         std::string word = words[i];
         auto equals = word.find('=');
@@ -603,6 +604,9 @@ Options parse_options(const std::string &name, const Workload &workload, int cou
             if (std::find(known.begin(), known.end(), value) == known.end())
                 throw Usage(name + " has no variant '" + value + "'");
             options.variant = value;
+        } else if (key == "policy") {
+            if (value != "stealing" && value != "sharing") throw Usage("policy is stealing or sharing");
+            options.policy = value;
         } else {
             auto number = options.numbers.find(key);
             if (number == options.numbers.end()) throw Usage(name + " knows no '" + key + "'");
@@ -615,8 +619,9 @@ Options parse_options(const std::string &name, const Workload &workload, int cou
 void print(const std::string &name, const Options &options, const Report &report) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    std::printf("{\"bench\":\"%s\",\"peer\":\"caf\",\"variant\":\"%s\",\"schedulers\":%lld,\"messages\":%lld,"
-                "\"seconds\":%.6f,\"rate\":%.3f,\"unit\":\"%s\",", name.c_str(), options.variant.c_str(),
+    std::printf("{\"bench\":\"%s\",\"peer\":\"caf\",\"version\":\"%d.%d.%d\",\"variant\":\"%s\",\"schedulers\":%lld,"
+                "\"messages\":%lld,\"seconds\":%.6f,\"rate\":%.3f,\"unit\":\"%s\",", name.c_str(),
+                CAF_MAJOR_VERSION, CAF_MINOR_VERSION, CAF_PATCH_VERSION, options.variant.c_str(),
                 (long long)options["schedulers"], (long long)report.messages, report.seconds,
                 report.messages / report.seconds, report.unit);
     for (auto &field : report.more) std::printf("\"%s\":%.0f,", field.first.c_str(), field.second);
@@ -633,8 +638,8 @@ int run(int count, char **words) {
     caf::actor_system_config config;
     config.add_message_type<Payload>("Payload");
     config.set("scheduler.max-threads", size_t(options["schedulers"]));
-    if (options["throughput"] > 0) config.set("scheduler.max-throughput", size_t(options["throughput"]));
-    if (options["sharing"] > 0) config.set("scheduler.policy", caf::atom("sharing"));
+    config.set("scheduler.max-throughput", size_t(options["throughput"]));
+    config.set("scheduler.policy", options.policy == "sharing" ? caf::atom("sharing") : caf::atom("stealing"));
     caf::actor_system system{config};
     print(name, options, workload->second.run(system, options));
     _exit(0);

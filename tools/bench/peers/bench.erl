@@ -51,8 +51,8 @@ run([Name | Words]) ->
     {Run, Defaults, Variants} = workload(Name),
     Options = lists:foldl(fun(Word, Sofar) -> option(Word, Name, Sofar, Variants) end,
                           Defaults#{"variant" => hd(Variants)}, Words),
-    json([{bench, Name}, {peer, "erlang"}, {variant, maps:get("variant", Options)},
-          {schedulers, erlang:system_info(schedulers_online)}]
+    json([{bench, Name}, {peer, "erlang"}, {version, erlang:system_info(otp_release)},
+          {variant, maps:get("variant", Options)}, {schedulers, erlang:system_info(schedulers_online)}]
          ++ Run(Options)
          ++ [{peak_rss_bytes, memory("VmHWM:")}, {verified, true}]).
 
