@@ -57,6 +57,8 @@ typedef struct Actor {
     uint64_t pid, parent;
     const Behaviour *behaviour;
     ActorName *names;  /* registered ones; the first is for show */
+    ActorName *groups; /* it is a member of */
+    uint32_t group_count;
     uint64_t serial;   /* of refs */
     uint32_t handled;  /* messages begun in this slice */
     uint32_t last_atom; /* of the handler that ran last; 0 = none yet. See handle.c */
@@ -133,6 +135,10 @@ const char *actor_who(const Actor *a, char *out);
 
 int  actor_add_name(Actor *a, const char *name, size_t len); /* as names_add */
 int  actor_drop_name(Actor *a, const char *name, size_t len); /* as names_remove */
+
+#define ACTOR_GROUPS_MAX 1000
+int  actor_join(Actor *a, const char *group, size_t len);  /* as groups_join, but 0 if it is in; UV_EAGAIN too many */
+int  actor_leave(Actor *a, const char *group, size_t len); /* as groups_leave */
 
 static inline void queue_push(Queue *q, Message *msg) {
     msg->next = NULL;

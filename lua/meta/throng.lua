@@ -168,6 +168,35 @@ function throng.unregister(name) end
 ---@return pid?  nil: nobody has that name
 function throng.whereis(name) end
 
+--- Makes this actor a member of a group on this node; groups are there while they have members. When it ends it has
+--- left before anybody hears of its end. Joining twice is joining once.
+---@param group string  1 to 200 bytes; groups and names of actors have nothing to do with each other
+---@return boolean joined  true: it is a member now
+---@return "limit"|nil why  it is in 1000 groups already
+function throng.join(group) end
+
+---@param group string
+---@return boolean left  false: it was no member
+function throng.leave(group) end
+
+--- The members of a group, in the order of joining; {} if there are none.
+---@param group string
+---@return pid[]
+function throng.members(group) end
+
+--- The groups there are, with the count of their members.
+---@return table<string, integer>
+function throng.groups() end
+
+--- One message to all members of a group, us too if we are one; it is encoded once. 0 if there is nobody in it.
+---@param group string
+---@param name string
+---@param ... any
+---@return integer taken  how many mailboxes took it
+---@usage
+---   throng.publish("players", "news", "the gates are open")
+function throng.publish(group, name, ...) end
+
 --- A message to oneself, later.
 ---@param ms number
 ---@param name string  as in send
