@@ -246,6 +246,32 @@ function throng.unlink(whom) end
 ---@return boolean former
 function throng.trap_exits(on) end
 
+---@class throng.DeadLetter     what on_dead_letter(self, letter) gets
+---@field to pid
+---@field from? pid             nil: the node itself
+---@field name string           of its handler; "answer" for a late reply, "down" and "exit" for notices nobody hears
+---@field values table          the arguments, their number in `n`; 4000 bytes and 16 tables deep at most
+---@field cut? boolean          true: there was more in the values
+---@field reason "dead"|"full"|"no_handler"|"late"|"unreachable"
+
+--- Subscribes to dead letters: each is a message dead_letter(letter), from nobody. A subscriber that dies is dropped;
+--- what does not fit its mailbox is counted (stats, dead_notice), and is no dead letter. Letters that subscribers lose
+--- themselves are told up to 1000 a second, so that nobody runs in circles.
+---@param who boolean|pid  true or false: this actor; or another one's pid
+---@param on? boolean      with a pid; true if not given
+---@return boolean done    on: it is subscribed now; off: it was
+---@return "dead"|"limit"|nil why  64 subscribers are the most
+---@usage
+---   function Me:init() throng.dead_letters(true) end
+---   function Me:on_dead_letter(letter) throng.log.warn("lost", {name = letter.name, why = letter.reason}) end
+function throng.dead_letters(who, on) end
+
+---@param who boolean|pid
+---@param on? boolean
+---@return boolean done
+---@return "dead"|"limit"|nil why
+function throng.crash_reports(who, on) end
+
 --- The name of this node.
 ---@return string
 function throng.node() end
@@ -275,6 +301,7 @@ function throng.shutdown(exit_code) end
 ---@field dead_handler integer    dead letters: it has no such handler
 ---@field dead_late integer       dead letters: an answer whose asker had given up
 ---@field dead_unreachable integer dead letters: no way to that node
+---@field dead_notice integer     notices of dead letters and crashes that a subscriber did not take: it was full
 ---@field actors integer          alive now
 ---@field workers integer         threads that run actors
 ---@field rss_bytes integer       memory of the process now
