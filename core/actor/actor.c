@@ -10,6 +10,7 @@
 #include "actor/image.h"
 #include "actor/inbox.h"
 #include "actor/report.h"
+#include "ground/clock.h"
 #include "ground/config.h"
 #include "ground/log.h"
 #include "ground/metrics.h"
@@ -134,6 +135,8 @@ int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Messa
     if (a == NULL) return UV_ENOMEM;
     memset(a, 0, sizeof *a);
     a->behaviour = b;
+    a->born = clock_now();
+    a->restarts = o->restarts;
     a->runnable_end = &a->runnable;
     a->vm.grants = o->grants;
     a->vm.arena.limit = o->memory != 0 ? o->memory : (size_t)config.actor_memory;

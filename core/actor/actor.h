@@ -59,6 +59,8 @@ typedef struct Actor {
     ActorName *names;  /* registered ones; the first is for show */
     ActorName *groups; /* it is a member of */
     uint32_t group_count;
+    uint32_t restarts; /* as ActorOptions has it */
+    uint64_t born;     /* clock_now time of its spawn */
     uint64_t serial;   /* of refs */
     uint32_t handled;  /* messages begun in this slice */
     uint32_t last_atom; /* of the handler that ran last; 0 = none yet. See handle.c */
@@ -104,6 +106,7 @@ typedef struct ActorOptions {
     uint32_t mailbox_limit; /* 0 = the behaviour's, or the node's */
     uint8_t grants, may_grant; /* GRANT_...: its own, and besides those what it may hand on */
     bool link, monitor;     /* with the spawner */
+    uint32_t restarts;      /* how many it replaces, one after the other: for crash reports */
     uint64_t wait_ref;      /* not 0: a request of the spawner that init's end answers */
 } ActorOptions;
 

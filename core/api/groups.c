@@ -36,6 +36,7 @@ static int members(lua_State *L) {
     size_t len, room = 0, count;
     const char *name = check_group(L, &len);
     uint64_t *pids = NULL;
+    api_actor(L, "members");
     while ((count = groups_copy(name, len, pids, room)) > room) {
         room = count + count / 8; /* some may join meanwhile */
         pids = lua_newuserdatauv(L, room * sizeof *pids, 0);
@@ -51,6 +52,7 @@ static int members(lua_State *L) {
 static int groups(lua_State *L) {
     size_t room = 0, size;
     char *entries = NULL;
+    api_actor(L, "groups");
     while ((size = groups_list(entries, room)) > room) {
         room = size + size / 8;
         entries = lua_newuserdatauv(L, room, 0);

@@ -111,6 +111,7 @@ function throng.spawn(module, ...) end
 ---@field memory? integer             bytes its VM may hold, from 65536 on; setting actor.memory if not given
 ---@field mailbox? {limit?: integer, full?: "refuse"} messages that may wait in its mailbox, 1 to 250000
 ---@field allow? ("io"|"os"|"debug"|"package")[] libraries that are closed otherwise; only what one was allowed oneself
+---@field restarts? integer           how many it replaces, one after the other: a crash report says so
 ---@field wait? number                wait this many ms for init, and raise its error, or the code "timeout"
 
 --- As spawn, with options. Raises the code "name_taken" too.
@@ -266,10 +267,27 @@ function throng.trap_exits(on) end
 ---   function Me:on_dead_letter(letter) throng.log.warn("lost", {name = letter.name, why = letter.reason}) end
 function throng.dead_letters(who, on) end
 
+---@class throng.CrashReport    what on_crash(self, report) gets
+---@field pid pid
+---@field name? string          that it was registered by
+---@field behaviour string
+---@field version string
+---@field code string           "error", "memory", or that of the table which was raised
+---@field message string        the error's text, 2000 bytes at most
+---@field traceback string
+---@field during "handler"|"init"|"terminate"|"fork"|"body"
+---@field handling? {name: string, from: pid?, values: table, cut: boolean?}  the message; as in throng.DeadLetter
+---@field uptime number         milliseconds since its spawn
+---@field restarts integer      as spawn_with was told; 0 if not
+
+--- Subscribes to crashes of actors: each is a message crash(report), from nobody; all as with dead_letters. An actor is
+--- not told of its own crash. The log has the same as one block.
 ---@param who boolean|pid
 ---@param on? boolean
 ---@return boolean done
 ---@return "dead"|"limit"|nil why
+---@usage
+---   function Me:on_crash(report) throng.publish("admins", "alarm", report.behaviour, report.message) end
 function throng.crash_reports(who, on) end
 
 --- The name of this node.
