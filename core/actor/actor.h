@@ -57,10 +57,6 @@ typedef struct Actor {
     uint64_t pid, parent;
     const Behaviour *behaviour;
     ActorName *names;  /* registered ones; the first is for show */
-    ActorName *groups; /* it is a member of */
-    uint32_t group_count;
-    uint32_t restarts; /* as ActorOptions has it */
-    uint64_t born;     /* clock_now time of its spawn */
     uint64_t serial;   /* of refs */
     uint32_t handled;  /* messages begun in this slice */
     uint32_t last_atom; /* of the handler that ran last; 0 = none yet. See handle.c */
@@ -90,6 +86,11 @@ typedef struct Actor {
 
     Watch watch;
     Vm vm;
+
+    ActorName *groups; /* it is a member of; these are seldom looked at, so they come last */
+    uint32_t group_count;
+    uint32_t restarts; /* as ActorOptions has it */
+    uint64_t born;     /* clock_now time of its spawn */
 } Actor;
 
 typedef struct ActorCalls {

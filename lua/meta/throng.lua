@@ -37,6 +37,8 @@ local pid = {}
 ---@field on_other? fun(self: table, name: string, ...: any): ...  messages there is no on_<name> for
 ---@field on_down? fun(self: table, pid: pid, reason: any, ref: ref) a monitored actor is gone
 ---@field on_exit? fun(self: table, pid: pid, reason: any)  a linked actor is gone, and we trap exits
+---@field on_dead_letter? fun(self: table, letter: throng.DeadLetter)  see throng.dead_letters
+---@field on_crash? fun(self: table, report: throng.CrashReport)  see throng.crash_reports
 ---@field on_interrupt? fun(self: table, signal: "INT"|"TERM"|"HUP") the root actor only; without it the node ends
 ---@field [string] any                on_<name>(self, ...): the handler of message <name>; what it returns is the reply
 
@@ -319,7 +321,7 @@ function throng.shutdown(exit_code) end
 ---@field dead_handler integer    dead letters: it has no such handler
 ---@field dead_late integer       dead letters: an answer whose asker had given up
 ---@field dead_unreachable integer dead letters: no way to that node
----@field dead_notice integer     notices of dead letters and crashes that a subscriber did not take: it was full
+---@field dead_notice integer     notices of dead letters and crashes that did not reach a subscriber: it was full
 ---@field actors integer          alive now
 ---@field workers integer         threads that run actors
 ---@field rss_bytes integer       memory of the process now
