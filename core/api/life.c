@@ -115,7 +115,7 @@ static uint8_t allow(lua_State *L, const Actor *a) {
 }
 
 static void check_keys(lua_State *L) {
-    static const char *const known[] = {"name", "monitor", "link", "memory", "mailbox", "allow", "wait"};
+    static const char *const known[] = {"name", "monitor", "link", "memory", "mailbox", "allow", "wait", "restarts"};
     lua_pushnil(L);
     while (lua_next(L, 1) != 0) {
         bool found = false;
@@ -123,7 +123,8 @@ static void check_keys(lua_State *L) {
             found = found || same(L, -2, known[i]);
         if (!found)
             luaL_error(L,
-                       "spawn_with: unknown option '%s' (there are name, monitor, link, memory, mailbox, allow, wait)",
+                       "spawn_with: unknown option '%s' (there are name, monitor, link, memory, mailbox, allow, wait, "
+                       "restarts)",
                        luaL_tolstring(L, -2, NULL));
         lua_pop(L, 1);
     }
@@ -170,6 +171,7 @@ static int spawn_with(lua_State *L) {
     options.monitor = flag(L, "monitor");
     options.grants = allow(L, a);
     options.mailbox_limit = mailbox_limit(L);
+    if (option(L, "restarts", LUA_TNUMBER)) options.restarts = (uint32_t)whole(L, "restarts", 0, INT32_MAX);
     if (option(L, "wait", LUA_TNUMBER)) {
         lua_Number ms = lua_tonumber(L, -1);
         if (!(ms >= 0 && ms <= 1e12)) return luaL_error(L, "spawn_with: option 'wait' must be milliseconds, 0 or more");

@@ -433,7 +433,8 @@ static void learn_all(lua_State *L) {
     static const luaL_Reg own[] = {{"print", print}, {"getmetatable", do_getmetatable},
                                    {"rawget", do_rawget}, {"next", do_next},
                                    {"setmetatable", do_setmetatable}, {NULL, NULL}};
-    static const luaL_Reg *const throng[] = {api_message, api_life, api_names, api_timer, api_watch, api_node};
+    static const luaL_Reg *const throng[] = {api_message, api_life, api_names, api_timer, api_watch, api_groups,
+                                             api_notices, api_node};
     static const struct {
         int which;
         const char *name;

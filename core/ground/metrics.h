@@ -20,7 +20,8 @@
     X(dead_full, "dead letters: mailbox full") \
     X(dead_handler, "dead letters: no handler of that name") \
     X(dead_late, "dead letters: an answer after its asker gave up") \
-    X(dead_unreachable, "dead letters: no way to that node")
+    X(dead_unreachable, "dead letters: no way to that node") \
+    X(dead_notice, "notices of dead letters and crashes that a subscriber did not take")
 
 typedef enum {
 #define X(name, text) METRIC_##name,

@@ -29,7 +29,8 @@ typedef enum {
 
 enum {
     MESSAGE_NAMED = 1, /* `name` is 0: the payload's first value (not counted in argc) is the name */
-    MESSAGE_ERRORS = 2 /* among the values are error objects */
+    MESSAGE_ERRORS = 2, /* among the values are error objects */
+    MESSAGE_NOTICE = 4 /* of a topic, see post_notify: when it is lost it is counted, and no dead letter */
 };
 
 #define MESSAGE_ARGS_MAX 250

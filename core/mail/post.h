@@ -4,6 +4,7 @@
 #ifndef MAIL_POST_H
 #define MAIL_POST_H
 #include "mail/message.h"
+#include "mail/topic.h"
 
 typedef struct PostCalls {
     void (*wake)(void *owner); /* the owner of a mailbox must be queued to run */
@@ -20,8 +21,15 @@ void post_deliver(Message *msg);
 
 /* Takes a message that could not be delivered or answered, `why` a code of post_send, UV_ENOENT for no handler,
  * UV_ETIMEDOUT for an answer that came too late: counts the dead letter, logs it (a few a second, the rest as a
- * number), and lets the sender of a request, monitor or link know. */
+ * number), tells the subscribers of dead letters, and lets the sender of a request, monitor or link know. */
 void post_refuse(Message *msg, int why);
+
+/* A message to the subscribers of a topic, to which the caller adds the one value they get; NULL when memory is
+ * short. Gives. */
+Message *post_notice(Topic topic);
+/* Sends it to each subscriber but `except` (0 = none); takes it. Nobody waits: a subscriber that is full does not get
+ * it, which is counted; one that is dead is none any more. */
+void post_notify(Topic topic, Message *notice, uint64_t except);
 
 /* Answers the request `ref` of `asker` with an error object {code, message, actor, reason}. `code` "down", "full", ...;
  * `reason` may be NULL. */
