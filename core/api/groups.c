@@ -4,6 +4,7 @@
 #include <uv.h>
 #include "api/api.h"
 #include "ground/metrics.h"
+#include "mail/mailbox.h"
 #include "mail/post.h"
 
 static const char *check_group(lua_State *L, size_t *len) {
@@ -74,6 +75,7 @@ static int publish(lua_State *L) {
     Actor *a = api_actor(L, "publish");
     const GroupMembers *all;
     lua_Integer took = 0;
+    bool crowded = false;
     Message *letter = api_letter(L, MESSAGE_SEND, 2, 3);
     letter->from = a->pid;
     int err = groups_hold(name, len, &all);
@@ -86,10 +88,12 @@ static int publish(lua_State *L) {
         }
         if (msg == letter) letter = NULL;
         msg->to = all->pids[i];
-        int refused = post_send(msg);
-        if (refused == 0) took++;
-        else post_refuse(msg, refused);
+        int sent = post_send(msg);
+        if (sent >= 0) took++;
+        else post_refuse(msg, sent);
+        crowded = crowded || sent == MAILBOX_CROWDED;
     }
+    if (crowded) api_give_way(L);
     groups_drop(all);
     message_free(letter);
     metrics_add(METRIC_sent, (uint64_t)took);

@@ -115,9 +115,10 @@ class Sampler {
     void add_to(Report &report) {
         if (times_.empty()) return;
         std::sort(times_.begin(), times_.end());
-        for (size_t percent : {50, 99})
-            report.more.emplace_back("p" + std::to_string(percent) + "_ns",
-                                     times_[(times_.size() * percent + 99) / 100 - 1]);
+        const std::pair<const char *, size_t> stops[] = {
+            {"p50_ns", 500}, {"p90_ns", 900}, {"p99_ns", 990}, {"p999_ns", 999}, {"max_ns", 1000}};
+        for (auto &stop : stops)
+            report.more.emplace_back(stop.first, times_[(times_.size() * stop.second + 999) / 1000 - 1]);
     }
 
   private:
@@ -411,13 +412,13 @@ bool is_good(const Payload &x, int64_t id) {
 
 class Echo : public caf::event_based_actor {
   public:
-    Echo(caf::actor_config &config, actor sender) : event_based_actor(config), sender_(std::move(sender)) {}
+    Echo(caf::actor_config &config, actor shipper) : event_based_actor(config), shipper_(std::move(shipper)) {}
     behavior make_behavior() override {
-        return {[this](const Payload &payload) { post(this, sender_, fresh(payload.id)); }};
+        return {[this](const Payload &payload) { post(this, shipper_, fresh(payload.id)); }};
     }
 
   private:
-    actor sender_;
+    actor shipper_;
 };
 
 class Shipper : public caf::event_based_actor {

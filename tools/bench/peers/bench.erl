@@ -322,8 +322,8 @@ clocked(Number, Left, Sample, Trip, Times) ->
 percentiles(_, []) -> [];
 percentiles(Prefix, Times) ->
     Sorted = list_to_tuple(lists:sort(Times)),
-    [{Prefix ++ Key, element((tuple_size(Sorted) * Percent + 99) div 100, Sorted)}
-     || {Key, Percent} <- [{"p50_ns", 50}, {"p99_ns", 99}]].
+    [{Prefix ++ Key, element((tuple_size(Sorted) * Thousandths + 999) div 1000, Sorted)}
+     || {Key, Thousandths} <- [{"p50_ns", 500}, {"p90_ns", 900}, {"p99_ns", 990}, {"p999_ns", 999}, {"max_ns", 1000}]].
 
 %% A line of the system's account of us, in bytes.
 memory(Name) ->
