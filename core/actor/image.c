@@ -6,7 +6,7 @@
 #include <uv.h>
 #include "ground/pool.h"
 
-#define HEADROOM 448     /* bytes left free in the copy's chunk: for what init makes */
+#define HEADROOM 128     /* bytes left free in the copy's chunk: for what init makes */
 #define BLOCKS_MOST 1000000
 #define OBJECTS_MOST 100000 /* tables and functions looked at; a VM with more is not worth copying */
 
