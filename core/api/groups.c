@@ -38,6 +38,7 @@ static int members(lua_State *L) {
     uint64_t *pids = NULL;
     api_actor(L, "members");
     while ((count = groups_copy(name, len, pids, room)) > room) {
+        lua_settop(L, 1);
         room = count + count / 8; /* some may join meanwhile */
         pids = lua_newuserdatauv(L, room * sizeof *pids, 0);
     }
@@ -54,6 +55,7 @@ static int groups(lua_State *L) {
     char *entries = NULL;
     api_actor(L, "groups");
     while ((size = groups_list(entries, room)) > room) {
+        lua_settop(L, 0);
         room = size + size / 8;
         entries = lua_newuserdatauv(L, room, 0);
     }
