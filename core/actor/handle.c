@@ -213,7 +213,8 @@ void handle_make(lua_State *L) {
 
 static int born(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
-    if (!lua_istable(L, -1)) return luaL_error(L, "%s returned no table this time", actor_of(L)->behaviour->source->path);
+    const Source *s = actor_of(L)->behaviour->source;
+    if (!lua_istable(L, -1)) return luaL_error(L, "%s returned no table this time", s->path);
     handle_make(L);
     return 0;
 }

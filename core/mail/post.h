@@ -12,8 +12,8 @@ typedef struct PostCalls {
 
 void post_open(PostCalls calls); /* before anybody posts */
 
-/* Delivers msg to msg->to. 0: taken; MAILBOX_CROWDED: taken, too, see mail/mailbox.h. Else the caller still owns it: UV_ESRCH dead pid, UV_ENOBUFS full mailbox,
- * UV_EHOSTUNREACH another node's pid and no way there. */
+/* Delivers msg to msg->to. 0: taken; MAILBOX_CROWDED: taken, too, see mail/mailbox.h. Else the caller still owns it:
+ * UV_ESRCH dead pid, UV_ENOBUFS full mailbox, UV_EHOSTUNREACH another node's pid and no way there. */
 int post_send(Message *msg);
 
 /* Delivers or refuses; takes msg whatever happens. */
