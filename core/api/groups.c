@@ -76,6 +76,7 @@ static int publish(lua_State *L) {
     Actor *a = api_actor(L, "publish");
     const GroupMembers *all;
     lua_Integer took = 0;
+    bool crowded = false;
     Message *letter = api_letter(L, MESSAGE_SEND, 2, 3);
     letter->from = a->pid;
     int err = groups_hold(name, len, &all);
@@ -88,11 +89,13 @@ static int publish(lua_State *L) {
         }
         if (msg == letter) letter = NULL;
         msg->to = all->pids[i];
-        int refused = post_send(msg);
-        if (refused == 0) took++;
-        else post_refuse(msg, refused);
+        int sent = post_send(msg);
+        if (sent >= 0) took++;
+        else post_refuse(msg, sent);
+        crowded = crowded || sent == MAILBOX_CROWDED;
     }
     groups_drop(all);
+    if (crowded) api_give_way(L);
     message_free(letter);
     metrics_add(METRIC_sent, (uint64_t)took);
     if (err == UV_ENOMEM) return luaL_error(L, "out of memory");

@@ -35,9 +35,7 @@ Message *api_letter(lua_State *L, MessageKind kind, int name, int first) {
     return NULL;
 }
 
-/* Who sends faster than others can receive lets them work: his slice ends after this call. So mailboxes stay short,
- * which also keeps what waits in them in the caches. */
-static void give_way(lua_State *L) {
+void api_give_way(lua_State *L) {
     if (!lua_isyieldable(L)) return;
     scheduler_expire();
     vm_preempt_after(L, 1);
@@ -47,7 +45,7 @@ int api_sent(lua_State *L, int err, Message *msg) {
     lua_pushboolean(L, err >= 0);
     if (err >= 0) {
         metrics_add(METRIC_sent, 1);
-        if (err == MAILBOX_CROWDED) give_way(L);
+        if (err == MAILBOX_CROWDED) api_give_way(L);
         return 1;
     }
     lua_pushstring(L, err == UV_ENOBUFS ? "full" : err == UV_EHOSTUNREACH ? "unreachable" : "dead");
@@ -92,7 +90,7 @@ static int send_all(lua_State *L) {
         else post_refuse(msg, err);
         crowded = crowded || err == MAILBOX_CROWDED;
     }
-    if (crowded) give_way(L);
+    if (crowded) api_give_way(L);
     metrics_add(METRIC_sent, (uint64_t)took);
     if (count == 0) message_free(letter);
     lua_pushinteger(L, took);
