@@ -13,6 +13,7 @@
 
 #define TRACE_SIZE 4096
 #define CRASH_MESSAGE_MAX 2000 /* of the error's text, for subscribers */
+#define CRASH_CODE_MAX 100
 #define LEVELS_FIRST 12 /* of a deep stack, the innermost */
 #define LEVELS_LAST 10  /* ... and the outermost */
 
@@ -288,7 +289,7 @@ static int crash_fields(Message **msg, const Actor *a, const Fiber *f, int statu
     if (text == NULL) text = status == LUA_ERRMEM ? "memory" : "error", len = strlen(text);
     if ((err = codec_open_table(msg, false, &mark)) < 0 || (err = put(msg, "pid", 3)) < 0 ||
         (err = codec_put_pid(msg, a->pid)) < 0 || (err = behaviour_fields(msg, &pairs, a)) < 0 ||
-        (err = field(msg, &pairs, "code", text, len)) < 0)
+        (err = field(msg, &pairs, "code", text, len < CRASH_CODE_MAX ? len : CRASH_CODE_MAX)) < 0)
         return err;
     text = message_of(f->L, status, room, sizeof room, &len);
     if ((err = field(msg, &pairs, "message", text, len < CRASH_MESSAGE_MAX ? len : CRASH_MESSAGE_MAX)) < 0) return err;

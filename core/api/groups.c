@@ -39,6 +39,7 @@ static int members(lua_State *L) {
     uint64_t *pids = NULL;
     api_actor(L, "members");
     while ((count = groups_copy(name, len, pids, room)) > room) {
+        lua_settop(L, 1);
         room = count + count / 8; /* some may join meanwhile */
         pids = lua_newuserdatauv(L, room * sizeof *pids, 0);
     }
@@ -55,6 +56,7 @@ static int groups(lua_State *L) {
     char *entries = NULL;
     api_actor(L, "groups");
     while ((size = groups_list(entries, room)) > room) {
+        lua_settop(L, 0);
         room = size + size / 8;
         entries = lua_newuserdatauv(L, room, 0);
     }
@@ -93,8 +95,8 @@ static int publish(lua_State *L) {
         else post_refuse(msg, sent);
         crowded = crowded || sent == MAILBOX_CROWDED;
     }
-    if (crowded) api_give_way(L);
     groups_drop(all);
+    if (crowded) api_give_way(L);
     message_free(letter);
     metrics_add(METRIC_sent, (uint64_t)took);
     if (err == UV_ENOMEM) return luaL_error(L, "out of memory");

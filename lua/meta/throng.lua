@@ -274,7 +274,7 @@ function throng.dead_letters(who, on) end
 ---@field name? string          that it was registered by
 ---@field behaviour string
 ---@field version string
----@field code string           "error", "memory", or that of the table which was raised
+---@field code string           "error", "memory", or that of the table which was raised, 100 bytes at most
 ---@field message string        the error's text, 2000 bytes at most
 ---@field traceback string
 ---@field during "handler"|"init"|"terminate"|"fork"|"body"

@@ -10,6 +10,7 @@ function Me:on_crash_now(...)
   deeper "ouch"
 end
 function Me:on_object() error({code = "mine", message = "an object", more = {1}}) end
+function Me:on_long_code() error({code = ("c"):rep(100000), message = "x"}) end
 function Me:on_naked() error(setmetatable({}, {__tostring = function() return "never asked" end})) end
 function Me:on_long() error(("x"):rep(100000), 0) end
 function Me:on_hog() local t = {} while true do t[#t + 1] = ("y"):rep(1000) .. #t end end
@@ -134,6 +135,16 @@ describe("throng.crash_reports", function()
                      {"fork", "error", "in the fork"},
                      {"handler", "error", "after waiting", "wait"},
                      {"terminate", "error", "in the end"}}, found)
+  end)
+
+  it("cuts a code that is as long as no code should be", function()
+    assert.are.same({100}, {run([[
+      function Me:init()
+        throng.crash_reports(true)
+        throng.spawn "victim":send "long_code"
+      end
+      function Me:heard(r) done(#r.code) end
+    ]], {options = {"--log", "off"}})})
   end)
 
   it("cuts what is long or deep", function()

@@ -208,6 +208,21 @@ describe("throng.publish", function()
     ]]})
   end)
 
+  it("fills a mailbox as send does: all that was taken is there, however many wait", function()
+    assert.are.same({5000, 5000, true}, {run [[
+      function Me:init()
+        local a, took, good = throng.spawn("guest", "room"), 0, true
+        a:ask "ping"
+        hold(a)
+        for n = 1, 5000 do took = took + throng.publish("room", "news", n) end
+        release()
+        local heard = a:ask "heard"
+        for n = 1, 5000 do good = good and heard[n] and heard[n][1] == n end
+        done(took, #heard, good)
+      end
+    ]]})
+  end)
+
   it("raises for what can't be sent, and then nobody got anything", function()
     assert.are.same({true, true, true, 0}, {run [[
       function Me:init()
