@@ -112,6 +112,7 @@ function throng.spawn(module, ...) end
 ---@field mailbox? {limit?: integer, full?: "refuse"} messages that may wait in its mailbox, 1 to 250000
 ---@field allow? ("io"|"os"|"debug"|"package")[] libraries that are closed otherwise; only what one was allowed oneself
 ---@field wait? number                wait this many ms for init, and raise its error, or the code "timeout"
+---@field pid? pid                    set by spawn_with when it begins to wait, for who must end the newborn before init is done
 
 --- As spawn, with options. Raises the code "name_taken" too.
 ---@param options throng.SpawnOptions
@@ -204,6 +205,16 @@ function throng.monitor(whom) end
 ---@param monitor ref
 ---@return boolean removed
 function throng.demonitor(monitor) end
+
+--- Waits until that actor is gone, `ms` at most. Of its last messages some may still wait in our mailbox.
+---@param whom pid
+---@param ms number
+---@return boolean gone
+---@return any reason  why it went, "noproc" if it was gone already; "timeout" if it is not gone
+---@usage
+---   throng.stop(guy)
+---   if not throng.await(guy, 1000) then throng.kill(guy) end
+function throng.await(whom, ms) end
 
 --- Ties two lives together: when one ends by other than "normal" the other does too, unless it traps exits.
 ---@param whom pid
