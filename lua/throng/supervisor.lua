@@ -68,8 +68,8 @@ local COUNT <const>, SECONDS <const> = 5, 10
 -- `failed`: it broke down, and what follows from that is still to be done; `down`: it is to be started.
 --
 -- A lane is what is restarted by one coroutine after the other, never by two: the whole supervisor, or with
--- one_for_one and dynamic each child by itself. It has a `turn`, too; `phase`: "work", "pause" or nil; `due`: when its
--- pause is over.
+-- one_for_one and dynamic each child by itself. It has a `shift`, as a child has turns; `phase`: "work", "pause" or nil;
+-- `due`: when its pause is over.
 
 local RESTART <const> = {permanent = true, transient = true, temporary = true}
 local STRATEGIES <const> = {one_for_one = true, one_for_all = true, rest_for_one = true, dynamic = true}
@@ -301,8 +301,8 @@ end
 --- something fails.
 local function revive(self, lane)
   if lane.phase == "work" then return end -- who is at it sees what is new
-  lane.turn = (lane.turn or 0) + 1
-  local turn = lane.turn
+  lane.shift = (lane.shift or 0) + 1
+  local shift = lane.shift
   while not self.ending do
     lane.phase = "work"
     local cause, down = first_with(lane.members, "failed"), first_with(lane.members, "down")
@@ -314,7 +314,7 @@ local function revive(self, lane)
     elseif pause > 0 then
       lane.phase = "pause"
       throng.sleep(pause)
-      if lane.turn ~= turn then return end
+      if lane.shift ~= shift then return end
     else
       local pid, reason = start(self, down)
       if not pid and reason and not self.ending then fail(self, down, reason) end

@@ -354,24 +354,27 @@ describe("the intensity", function()
     assert.is_true(hung <= 3)
   end)
 
-  it("counts failures while a group is started again, and tries again until it is up", function()
-    local states, events = run([[
-      function Me:init()
-        local pid = tree {strategy = "one_for_all", intensity = {count = 1000000, seconds = 1},
-                          backoff = {least = 1, most = 2}, children = {child "a", failing("b", "fails later"), child "c"}}
-        take(3)
-        throng.register "spoiled"
-        throng.whereis "c":send "crash"
-        wait(function() return supervisor.which(pid)[2].restarts > 3 end)
-        throng.unregister "spoiled"
-        wait(function() return supervisor.child(pid, "c") and supervisor.child(pid, "b") and supervisor.child(pid, "a") end)
-        local up = {}
-        for i = #events - 2, #events do up[#up + 1] = events[i] end
-        done(#states(pid), up)
-      end
-    ]])
-    assert.are.equal(3, states)
-    assert.are.same({"up a", "up b", "up c"}, events)
+  it("counts failures of those who are started again, which is tried again until all are up", function()
+    for strategy, expected in pairs {one_for_all = {"up a", "up b", "up c"}, rest_for_one = {"end c", "up b", "up c"},
+                                     one_for_one = {"up c", "end b", "up b"}} do
+      local states, events = run(([[
+        function Me:init()
+          local pid = tree {strategy = %q, intensity = {count = 1000000, seconds = 1},
+                            backoff = {least = 1, most = 2}, children = {child "a", failing("b", "fails later"), child "c"}}
+          take(3)
+          throng.register "spoiled"
+          throng.whereis "b":send "crash"
+          wait(function() return supervisor.which(pid)[2].restarts > 3 end)
+          throng.unregister "spoiled"
+          wait(function() return supervisor.child(pid, "c") and supervisor.child(pid, "b") and supervisor.child(pid, "a") end)
+          local up = {"up c"}
+          for _, text in ipairs(events) do up[#up + 1] = text end
+          done(#states(pid), table.move(up, #up - 2, #up, 1, {}))
+        end
+      ]]):format(strategy))
+      assert.are.equal(3, states)
+      assert.are.same(expected, events)
+    end
   end)
 end)
 
