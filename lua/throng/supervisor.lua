@@ -68,8 +68,8 @@ local COUNT <const>, SECONDS <const> = 5, 10
 -- `failed`: it broke down, and what follows from that is still to be done; `down`: it is to be started.
 --
 -- A lane is what is restarted by one coroutine after the other, never by two: the whole supervisor, or with
--- one_for_one and dynamic each child by itself. It has a `shift`, as a child has turns; `phase`: "work", "pause" or nil;
--- `due`: when its pause is over.
+-- one_for_one and dynamic each child by itself. It has a `shift`, as a child has turns; a `phase`: "work", "pause" or
+-- nil; `due`: when its pause is over.
 
 local RESTART <const> = {permanent = true, transient = true, temporary = true}
 local STRATEGIES <const> = {one_for_one = true, one_for_all = true, rest_for_one = true, dynamic = true}
@@ -108,7 +108,8 @@ local function make(self, spec)
     check(not NOT_YOURS[key], "a child's options can't have '%s': that is the supervisor's", tostring(key))
   end
   child.restart = child.restart or "permanent"
-  check(RESTART[child.restart], "restart must be permanent, transient or temporary, not '%s'", tostring(child.restart))
+  check(RESTART[child.restart], "restart must be permanent, transient or temporary, not '%s'",
+        tostring(child.restart))
   child.stop_timeout, child.wait = child.stop_timeout or STOP_TIMEOUT, child.wait or WAIT
   check(type(child.stop_timeout) == "number", "stop_timeout must be milliseconds")
   check(type(child.wait) == "number", "wait must be milliseconds")
@@ -171,12 +172,11 @@ local function bury(child, pid, ms)
 end
 
 --- Stops its actor, if it has one. Who is at starting it has lost his turn.
-local function halt(self, child, ms)
+local function halt(child, ms)
   local pid = pid_of(child)
   child.turn = child.turn + 1
   child.pid, child.starting, child.halting = nil, nil, pid
   if not pid then return end
-  self.by_pid[pid] = nil
   child.state = "stopping"
   throng.stop(pid, "shutdown")
   bury(child, pid, ms or child.stop_timeout)
@@ -225,7 +225,7 @@ local function stop_all(self)
     local child = children[at]
     local ms = child.stop_timeout
     if self.strategy == "dynamic" then ms = math.max(0, began + ms - throng.now()) end
-    halt(self, child, ms)
+    halt(child, ms)
     retire(self, child, "shutdown")
   end
 end
@@ -284,7 +284,7 @@ local function take_along(self, cause)
   for _, child in ipairs(group) do child.failed = false end
   for at = #group, 1, -1 do
     local child = group[at]
-    if pid_of(child) then halt(self, child) end
+    if pid_of(child) then halt(child) end
     if child.state == "stopping" and not pid_of(child) then -- else somebody else has taken it over meanwhile
       if child.restart == "temporary" then retire(self, child, "shutdown") else again(child) end
     end
@@ -405,18 +405,15 @@ function Supervisor:on_start_child(spec)
   return nil, type(reason) == "table" and reason or problem("down", "child '%s': %s", child.id, tostring(reason))
 end
 
---- Takes it out of what its lane has to do, and stops it, also if somebody starts it meanwhile.
-local function take_down(self, child)
-  repeat
-    halt(self, child)
-    child.failed, child.down = false, false
-  until not pid_of(child)
+--- Stops it, also if somebody starts it meanwhile.
+local function take_down(child)
+  repeat halt(child) until not pid_of(child)
 end
 
 function Supervisor:on_stop_child(id)
   local child, why = find(self, id)
   if not child then return nil, why end
-  take_down(self, child)
+  take_down(child)
   retire(self, child, "shutdown")
   return true
 end
@@ -424,7 +421,7 @@ end
 function Supervisor:on_remove_child(id)
   local child, why = find(self, id)
   if not child then return nil, why end
-  take_down(self, child)
+  take_down(child)
   retire(self, child, "shutdown")
   remove(self, child)
   return true
@@ -433,7 +430,7 @@ end
 function Supervisor:on_restart_child(id)
   local child, why = find(self, id)
   if not child then return nil, why end
-  take_down(self, child)
+  take_down(child)
   if self.ending then return find(self) end
   child.restarts = child.restarts + 1
   local pid, reason = start(self, child)
