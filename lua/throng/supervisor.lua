@@ -281,7 +281,6 @@ local function take_along(self, cause)
   if cause.lane == cause then return end
   local first = self.strategy == "one_for_all" and 1 or cause.at
   local group = table.move(self.children, first, #self.children, 1, {})
-  for _, child in ipairs(group) do child.failed = false end
   for at = #group, 1, -1 do
     local child = group[at]
     if pid_of(child) then halt(child) end

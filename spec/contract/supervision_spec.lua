@@ -201,6 +201,38 @@ describe("a supervisor", function()
     end
   end)
 
+  it("takes an end within init as any other: normal is no failure of a transient child", function()
+    assert.are.same({{"a stopped 0", "b running 0"}, "normal"}, {run [[
+      function Me:init()
+        local spec = failing("a", "leaves")
+        spec.restart = "transient"
+        local pid = tree {children = {spec, child "b"}}
+        done(states(pid), supervisor.which(pid)[1].reason)
+      end
+    ]]})
+  end)
+
+  it("restarts a group in order even if another fails while it is being stopped", function()
+    assert.are.same({{"end d", "end b", "up a", "up b", "up c", "up d"},
+                     {"a running 1", "b running 1", "c running 1", "d running 1"}}, {run [[
+      function Me:init()
+        local pid = tree {strategy = "rest_for_one", children = {
+          child "a", child "b", child "c", child("d", {stop_timeout = 1e9})}}
+        take(4)
+        local a, c, d = throng.whereis "a", throng.whereis "c", throng.whereis "d"
+        d:send "stubborn"
+        d:ask "ping"
+        throng.kill(c)
+        wait(function() return #events == 1 end)
+        throng.kill(a)
+        wait(function() return supervisor.which(pid)[1].state == "restarting" end)
+        throng.kill(d)
+        wait(function() return supervisor.child(pid, "d") end)
+        done(events, states(pid))
+      end
+    ]]})
+  end)
+
   it("never restarts who ended by shutdown: that is the node's or a supervisor's wish", function()
     assert.are.same({{"a stopped 0"}}, {run [[
       function Me:init()
