@@ -17,8 +17,10 @@ local MODULES <const> = {
     function Me:on_leave(reason) throng.exit(reason) end
     function Me:on_ping() return "pong from " .. self.id end
     function Me:on_stubborn() self.stubborn = true end
+    function Me:on_slow() self.slow = true end
     function Me:on_link(pid) throng.link(pid) end
     function Me:terminate(reason)
+      if self.slow then throng.sleep(30) end
       self.root:send("event", "end " .. self.id, throng.self(), reason)
       while self.stubborn do end
     end
@@ -650,7 +652,8 @@ describe("a dynamic supervisor", function()
         local pids = {}
         for i = 1, 40 do
           pids[i] = supervisor.start_child(pid, {args = {throng.self(), "w" .. i}})
-          if i > 20 then pids[i]:send "stubborn" pids[i]:ask "ping" end
+          pids[i]:send(i > 20 and "stubborn" or "slow")
+          pids[i]:ask "ping"
         end
         take(40)
         throng.monitor(pid)
