@@ -112,7 +112,7 @@ function throng.spawn(module, ...) end
 ---@field mailbox? {limit?: integer, full?: "refuse"} messages that may wait in its mailbox, 1 to 250000
 ---@field allow? ("io"|"os"|"debug"|"package")[] libraries that are closed otherwise; only what one was allowed oneself
 ---@field wait? number                wait this many ms for init, and raise its error, or the code "timeout"
----@field pid? pid                    set by spawn_with when it begins to wait, for who must end the newborn before init is done
+---@field pid? pid                    with wait, spawn_with puts it here before it waits, for who has to end the newborn
 
 --- As spawn, with options. Raises the code "name_taken" too.
 ---@param options throng.SpawnOptions

@@ -111,8 +111,10 @@ local function make(self, spec)
   check(RESTART[child.restart], "restart must be permanent, transient or temporary, not '%s'",
         tostring(child.restart))
   child.stop_timeout, child.wait = child.stop_timeout or STOP_TIMEOUT, child.wait or WAIT
-  check(type(child.stop_timeout) == "number", "stop_timeout must be milliseconds")
-  check(type(child.wait) == "number", "wait must be milliseconds")
+  for _, key in ipairs {"stop_timeout", "wait"} do
+    local ms = child[key]
+    check(type(ms) == "number" and ms >= 0 and ms <= 1e12, "%s must be milliseconds, 0 or more", key)
+  end
   if child.id == nil then
     if self.strategy == "dynamic" then
       self.serial = self.serial + 1
@@ -471,7 +473,7 @@ function Supervisor:on_watch(id)
   if not child then return nil, why end
   if child.state == "stopped" then return nil, problem("stopped", "child '%s' is stopped", id) end
   child.watchers = child.watchers or {}
-  child.watchers[throng.sender()] = true
+  child.watchers[throng.sender() or throng.self()] = true
   return true
 end
 

@@ -288,6 +288,7 @@ describe("a supervisor", function()
       ["restart must be permanent, transient or temporary, not 'x'"] = "{children = {child('a', {restart = 'x'})}}",
       ["there are two children 'a'"] = "{children = {child 'a', child 'a'}}",
       ["a child's options can't have 'link'"] = "{children = {child('a', {options = {link = true}})}}",
+      ["stop_timeout must be milliseconds"] = "{children = {child('a', {stop_timeout = -1})}}",
       ["intensity: count"] = "{intensity = {count = -1}}",
       ["backoff: unknown option 'x'"] = "{backoff = {x = 1}}",
       ["options must be a table"] = "'what?'",
