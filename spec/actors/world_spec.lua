@@ -248,7 +248,7 @@ describe("the world's losses", function()
     assert.are.equal(90, sum + lost)
     assert.is_true(tonumber(sum) > 60)
     assert.is_truthy(r.err:find(("region-1/guy-2 %s ticked hunger=%d "):format(successor, sum - 60), 1, true))
-    assert.are.equal(2, count(r.err, "ticked hunger=30 "))
+    assert.are.equal(sum == "90" and 3 or 2, count(r.err, "ticked hunger=30 ")) -- 90: he came before the first beat
   end)
 
   it("are made good: a Region that was killed; its Guys end with it, new ones come; the other lives on", function()
@@ -264,6 +264,29 @@ describe("the world's losses", function()
     end
     assert.are.equal(1, count(r.err, "warn  core <[%d.]+> lost a region pid=<[%d.]+> reason=killed region=2\n"))
     assert.is_nil(r.err:find("lost a guy"))
+  end)
+
+  it("are made good also when a dead Region's Guys take their time, and have their names still", function()
+    local o = world_with_death("region-1", "region-1/guy-3", "--guys 3 --ticks 60 --rate 100")
+    local slow = world_of("function Guy:terminate() throng.sleep(200) end", "")
+    o.files = slow.files
+    o.options = {"--path", ".", "--path", ACTORS}
+    local r = node.run(o)
+    assert.are.equal(0, r.code)
+    assert.is_truthy(r.out:find("restarts 1\n"))
+    assert.is_nil(r.err:find("crashed"))
+    assert.are.equal(1, count(r.err, "a child failed"))
+  end)
+
+  it("are made good in time for the sum: who waits to come back then comes at once", function()
+    local r = node.run(world_of([[
+      function Guy:on_tick()
+        if self.number == 2 then throng.exit("weak") end
+        base.on_tick(self)
+      end]], "--guys 3 --ticks 30 --rate 0 --json"))
+    assert.are.equal(0, r.code)
+    assert.are.equal(60, r.json.hunger_sum)
+    assert.is_true(r.json.restarts >= 4)
   end)
 
   it("take the rest along when it is the core", function()

@@ -230,3 +230,27 @@ describe("a pool", function()
     end
   end)
 end)
+
+describe("a router over a group", function()
+  it("hands messages to whoever has joined, as they come and go", function()
+    local found = {run([[
+      function Me:init()
+        if not throng.members then return done "no groups" end
+        local r = router.over_group "tills"
+        local empty = try(r.ask, r, "job").code
+        local pids, turns = {}, {}
+        for i = 1, 2 do pids[i] = throng.spawn_with({wait = 60000}, "till", i) end
+        for i = 1, 4 do turns[i] = r:ask "job" end
+        table.sort(turns)
+        throng.kill(pids[1])
+        throng.await(pids[1], 60000)
+        done(empty, turns, {r:ask "job", r:ask "job"}, {r:send "job", r:send "job"})
+      end
+    ]], {till = [[
+      function Me:init(id) self.id = id throng.join "tills" end
+      function Me:on_job() return self.id end
+    ]]})}
+    if found[1] == "no groups" then pending("waits for throng.join and throng.members") end
+    assert.are.same({"empty", {1, 1, 2, 2}, {2, 2}, {true, true}}, found)
+  end)
+end)
