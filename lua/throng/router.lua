@@ -65,7 +65,7 @@ function pickers.hash(_, pids, key)
   local hash, best, most = hash_text(key_text(key)), nil, nil
   for _, pid in ipairs(pids) do
     local number = mixed(hash ~ mixed(hash_text(tostring(pid))))
-    if not best or math.ult(most, number) then best, most = pid, number end
+    if not best or number > most then best, most = pid, number end
   end
   return best
 end
