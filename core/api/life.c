@@ -115,7 +115,8 @@ static uint8_t allow(lua_State *L, const Actor *a) {
 }
 
 static void check_keys(lua_State *L) {
-    static const char *const known[] = {"name", "monitor", "link", "memory", "mailbox", "allow", "wait", "restarts"};
+    static const char *const known[] = {"name",    "monitor", "link", "memory",   "mailbox",
+                                        "allow", "wait",    "pid",  "restarts"};
     lua_pushnil(L);
     while (lua_next(L, 1) != 0) {
         bool found = false;
@@ -124,7 +125,7 @@ static void check_keys(lua_State *L) {
         if (!found)
             luaL_error(L,
                        "spawn_with: unknown option '%s' (there are name, monitor, link, memory, mailbox, allow, wait, "
-                       "restarts)",
+                       "restarts, pid)",
                        luaL_tolstring(L, -2, NULL));
         lua_pop(L, 1);
     }
@@ -190,7 +191,12 @@ static int spawn_with(lua_State *L) {
     lua_settop(L, 2);
     api_push_bits(L, pid);
     api_push_bits(L, ref);
-    if (options.wait_ref != 0) return fiber_wait(L, "spawn_with{wait}", options.wait_ref, clock_now() + wait, started);
+    if (options.wait_ref != 0) { /* whoever is to end it while it waits, or when init failed, finds it here */
+        lua_pushliteral(L, "pid");
+        api_push_bits(L, pid);
+        lua_rawset(L, 1);
+        return fiber_wait(L, "spawn_with{wait}", options.wait_ref, clock_now() + wait, started);
+    }
     return ref != 0 ? 2 : (lua_pop(L, 1), 1);
 }
 

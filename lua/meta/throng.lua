@@ -115,6 +115,7 @@ function throng.spawn(module, ...) end
 ---@field allow? ("io"|"os"|"debug"|"package")[] libraries that are closed otherwise; only what one was allowed oneself
 ---@field restarts? integer           how many it replaces, one after the other: a crash report says so
 ---@field wait? number                wait this many ms for init, and raise its error, or the code "timeout"
+---@field pid? pid                    with wait, spawn_with puts it here before it waits, for who has to end the newborn
 
 --- As spawn, with options. Raises the code "name_taken" too.
 ---@param options throng.SpawnOptions
@@ -236,6 +237,16 @@ function throng.monitor(whom) end
 ---@param monitor ref
 ---@return boolean removed
 function throng.demonitor(monitor) end
+
+--- Waits until that actor is gone, `ms` at most. Of its last messages some may still wait in our mailbox.
+---@param whom pid
+---@param ms number
+---@return boolean gone
+---@return any reason  why it went, "noproc" if it was gone already; "timeout" if it is not gone
+---@usage
+---   throng.stop(guy)
+---   if not throng.await(guy, 1000) then throng.kill(guy) end
+function throng.await(whom, ms) end
 
 --- Ties two lives together: when one ends by other than "normal" the other does too, unless it traps exits.
 ---@param whom pid

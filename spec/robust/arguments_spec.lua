@@ -50,6 +50,7 @@ local BODY <const> = [==[
     cancel = {{timer}, function(_, n) return n == "timer" or n == "dead timer" end}, sleep = {{0}, function(v) return v == 0 or v == 1 or v == 0.5 or v == "12" end},
     fork = {{function() end}, function(v) return type(v) == "function" end},
     monitor = {{echo}, ok_pid}, demonitor = {{monitor}, function(_, n) return n == "monitor" or n == "dead monitor" end},
+    await = {{dead, 1}, function(v, n) return PIDS[n] and n ~= "self" end, ok_ms},
     link = {{echo}, function(_, n) return n == "pid" or n == "dead pid" end}, unlink = {{echo}, ok_pid}, trap_exits = {{false}, function(v) return type(v) == "boolean" end},
     kill = {{dead}, ok_pid}, stop = {{dead}, ok_pid, function(v, n)
       return n ~= "odd table" and n ~= "deep" and kind("nil", "number", "boolean", "string", "table", "userdata")(v)
