@@ -40,7 +40,7 @@ LINK        = $(CC) $(WARNINGS) -pie -Wl,-z,relro,-z,now $(CFLAGS) $(FLAGS_$(VAR
 LIBS        = -Wl,-E -Wl,--whole-archive -l:liblua5.4.a -Wl,--no-whole-archive -l:liblua5.4-cjson.a \
               -luv -lm -lpthread -ldl $(LDLIBS)
 
-.PHONY: all run test lint asan tsan valgrind fuzz install uninstall clean help deps FORCE
+.PHONY: all run test bench bench-peers lint asan tsan valgrind fuzz install uninstall clean help deps FORCE
 .DELETE_ON_ERROR:
 
 all: $(PROGRAM) ## build ./throng (the default)
@@ -58,13 +58,24 @@ valgrind: deps ## run the specs and their programs under valgrind; T= as for tes
 	@$(MAKE) --no-print-directory test SPEC_SLOW=40 \
 	  WRAP='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes'
 
+bench: $(PROGRAM) ## run all benchmarks and write build/bench/report.html; BENCH='tick --repeat 3' for less
+	@mkdir -p build/bench
+	./$(PROGRAM) bench $(BENCH) --save build/bench/bench.json
+	tools/bench/report build/bench/report.html build/bench/bench.json $(wildcard build/bench/peers.json)
+
+bench-peers: $(PROGRAM) deps ## the same work by Erlang and CAF, alternating with ours; PEERS='--repeat 3 --only tick,ask'
+	@mkdir -p build/bench
+	tools/bench/peers/run --throng ./$(PROGRAM) --out build/bench/peers.json $(PEERS)
+	$(if $(wildcard build/bench/bench.json),tools/bench/report build/bench/report.html build/bench/bench.json build/bench/peers.json)
+
 lint: deps $(B)/embedded.c $(B)/doors.h ## check floors, Lua, C with gcc and clang, shell scripts, line lengths
 	lua5.4 tools/floors
-	luacheck -q lua actors spec tools/floors $(wildcard tools/*.lua)
+	luacheck -q lua actors spec tools tools/floors tools/bench/report tools/bench/peers/run
 	for cc in gcc clang; do \
 	  $$cc -fsyntax-only -O2 $(LANGUAGE) $(WARNINGS) $(CORE) $(DOORS) $(FUZZ) $(B)/embedded.c || exit 1; done
 	for script in .ci/run tools/install-deps; do bash -n $$script || exit 1; done
-	! LC_ALL=C.UTF-8 grep -rnE '.{121}' --include='*.[ch]' --include='*.lua' core lua actors tools spec/door
+	! LC_ALL=C.UTF-8 grep -rnE '.{121}' --include='*.[ch]' --include='*.lua' --include='*.cpp' --include='*.erl' \
+	  core lua actors tools tools/floors tools/bench/report tools/bench/peers/run spec/door
 
 fuzz: ## fuzz what reads foreign bytes, FUZZ_SECONDS (60) for each target; finds go to build/fuzz
 	@$(MAKE) --no-print-directory VARIANT=fuzz CC=clang fuzz-all
@@ -83,7 +94,7 @@ clean: ## remove all that was built
 	rm -rf build throng
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z ]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 SPEC_ENV = THRONG=./$(PROGRAM) $(if $(WRAP),THRONG_WRAP='$(WRAP)') SPEC_SLOW=$(SPEC_SLOW) $(if $(SEED),SEED=$(SEED)) \
            UBSAN_OPTIONS=print_stacktrace=1 $(SETARCH_$(VARIANT))
@@ -94,7 +105,8 @@ SETARCH_tsan = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 show = $(if $(V),,@echo "$(1) $@"; )
 
-PURPOSES := run $(filter test lint valgrind,$(MAKECMDGOALS)) $(filter clang,$(CC))
+PURPOSES := run $(filter test lint valgrind,$(MAKECMDGOALS)) $(filter clang,$(CC)) \
+            $(if $(filter bench-peers,$(MAKECMDGOALS)),peers)
 deps:
 	@tools/install-deps $(PURPOSES)
 

@@ -7,13 +7,16 @@
 ---
 --- Members are linked to their leader, who traps exits: who dies is counted off from the beats he owes, and the
 --- leader's `lost(number, pid, reason)` is called. So is it for who takes nothing while nobody else does either, for
---- the whole of `patience`: he is killed, for no beat may hang on him for ever.
+--- the whole of `patience`: he is killed, for no beat may hang on him for ever. When a member's end has come, and with
+--- it his last word, `gone(number, reason)` is called: from then on another may have his number, by `flock.rejoin`.
 local throng = require "throng"
 
 local flock = {}
 
 ---@class Leader
 ---@field leader? pid        who leads the leader: they end together
+---@field keeper? pid        who supervises him; likewise
+---@field dying table<pid, integer> the numbers of those who are lost already, but whose end is still to come
 ---@field members pid[]      the living, in no lasting order
 ---@field added integer      how many there ever were
 ---@field taken table<integer, integer|false> the last beat each has taken, by number; false: he is lost
@@ -31,18 +34,49 @@ local flock = {}
 function flock.gather(self, count, patience)
   self.members, self.added, self.taken = {}, 0, {}
   self.left = {[0] = count}
-  self.beat, self.done = 0, -1
+  self.beat, self.done, self.dying = 0, -1, {}
   throng.trap_exits(true)
   throng.every(patience, "look")
 end
 
---- A new member, spawned with a link and the number self.added + 1.
+--- Most flocks lose nobody, so who has which number is worked out when it is first asked for.
+local function number_all(self)
+  self.numbers, self.places = {}, {}
+  for place, pid in ipairs(self.members) do self.numbers[pid], self.places[pid] = place, place end
+end
+
+--- A new member, linked to us.
 ---@param self Leader
 ---@param pid pid
-function flock.add(self, pid)
-  local number, place = self.added + 1, #self.members + 1
-  self.added, self.taken[number], self.members[place] = number, -1, pid
+---@param number? integer  self.added + 1 if not given
+function flock.add(self, pid, number)
+  local place = #self.members + 1
+  number = number or self.added + 1
+  if number ~= place and not self.numbers then number_all(self) end
+  self.added, self.taken[number], self.members[place] = self.added + 1, -1, pid
   if self.numbers then self.numbers[pid], self.places[pid] = number, place end
+end
+
+--- A new member, linked to us, with the number of one who is gone. It begins with the next beat.
+---@param self Leader
+---@param pid pid
+---@param number integer
+function flock.rejoin(self, pid, number)
+  if not self.numbers then number_all(self) end
+  local place = #self.members + 1
+  self.taken[number], self.members[place] = self.beat, pid
+  self.numbers[pid], self.places[pid] = number, place
+end
+
+--- The living member of that number; slow.
+---@param self Leader
+---@param number integer
+---@return pid?
+function flock.member(self, number)
+  if not self.numbers then number_all(self) end
+  for pid, its in pairs(self.numbers) do
+    if its == number then return pid end
+  end
 end
 
 local function took_one(self, beat)
@@ -66,12 +100,6 @@ function flock.pass_on(self, name, ...)
   took_one(self, beat)
 end
 
---- Most flocks lose nobody, so who has which number is worked out when it is first asked for.
-local function number_all(self)
-  self.numbers, self.places = {}, {}
-  for place, pid in ipairs(self.members) do self.numbers[pid], self.places[pid] = place, place end
-end
-
 --- A member is counted off: he died, or is taken for dead. Does nothing the second time.
 ---@param self Leader
 ---@param pid pid
@@ -79,6 +107,7 @@ function flock.lose(self, pid, reason)
   if not self.numbers then number_all(self) end
   local number = self.numbers[pid]
   if not number then return end
+  self.dying[pid] = number
   local place, last = self.places[pid], self.members[#self.members]
   self.members[place], self.places[last] = last, place
   self.members[#self.members] = nil
@@ -101,6 +130,17 @@ local function lose_the_stuck(self, beat)
   end
 end
 
+--- The end of a member has come.
+---@param self Leader
+---@param pid pid
+function flock.ended(self, pid, reason)
+  flock.lose(self, pid, reason)
+  local number = self.dying[pid]
+  if not number then return end
+  self.dying[pid] = nil
+  self:gone(number, reason)
+end
+
 local handlers = {}
 
 --- The busiest handler of a world.
@@ -119,8 +159,8 @@ function handlers:on_taken(number)
 end
 
 function handlers:on_exit(pid, reason)
-  if pid == self.leader then throng.exit(reason) end
-  flock.lose(self, pid, reason)
+  if pid == self.leader or pid == self.keeper then throng.exit(reason) end
+  flock.ended(self, pid, reason)
 end
 
 --- What has not moved since the last look does not move.
@@ -131,7 +171,7 @@ function handlers:on_look()
   self.seen, self.seen_left = self.done + 1, self.left[self.done + 1]
 end
 
---- Makes a behaviour a leader's: gives it the handlers. It has took and lost itself.
+--- Makes a behaviour a leader's: gives it the handlers. It has took, lost and gone itself.
 ---@generic T
 ---@param behaviour T
 ---@return T

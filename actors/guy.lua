@@ -11,10 +11,13 @@ local send <const> = throng.send
 ---@field sleep integer
 local Guy = {}
 
-function Guy:init(number)
+--- Being born is taking beat 0; who comes for another who died joins in later.
+---@param number integer
+---@param later? boolean
+function Guy:init(number, later)
   self.region, self.number = throng.parent(), number
   self.hunger, self.sleep = 0, 0
-  send(self.region, "taken", number) -- being born is taking beat 0
+  if not later then send(self.region, "taken", number) end
 end
 
 --- The heartbeat. Sent, never asked: nobody waits for a tick; that it was taken is a message of its own.

@@ -1,5 +1,5 @@
---- The core of a small world, and its root actor: it makes Regions, tells them to spawn Guys, and beats. In the end it
---- has every Guy asked for his hunger: it must be one for each beat.
+--- The core of a small world, and its root actor: it has Regions made by a supervisor, tells them to spawn Guys, and
+--- beats. In the end it has every Guy asked for his hunger: it must be one for each beat since he was born.
 local args = require "throng.args"
 local flock = require "flock"
 local histogram = require "throng.histogram"
@@ -9,6 +9,7 @@ local UNDER_WAY <const> = 16    -- beats at most that have not been taken by all
 local MAILBOX <const> = 250000  -- of a Region: answers to those beats must fit in
 local LOST_NAMED <const> = 10
 local STATUS_MS <const> = 1000
+local WITHIN <const> = 5        -- seconds: see --restarts
 
 local settings = args.new {
   command = "throng run actors/world.lua",
@@ -20,6 +21,8 @@ local settings = args.new {
    help = "beats a second; 0 = the next when all have taken the last"},
   {name = "patience", type = "number", least = 0.01, most = 1e6, value = "SECONDS",
    help = "who holds a beat up for longer is lost (10, and more for many Guys)"},
+  {name = "restarts", type = "integer", default = 100, least = 0, most = 1000000,
+   help = "more deaths within 5 seconds are too many: of Guys for a Region, of Regions for the world"},
   {name = "quiet", type = "flag", help = "log a status line a second, nothing else"},
   {name = "json", type = "flag", help = "print the result as one line of JSON; log no beats"},
 }
@@ -33,8 +36,15 @@ local settings = args.new {
 ---@field sent_at table<integer, number> milliseconds, for beats under way
 ---@field latency throng.Histogram       of beats, in ns, since the last status line
 ---@field all_latency throng.Histogram   before it
+---@field keeper? pid         the Regions' supervisor; nil once it is gone
+---@field missed table<integer, integer> the beats that were over when a Region came for another, by number
+---@field finishing boolean   the last beat is over, but a Region is not there yet to count
+---@field forlorn? boolean    at the last look nobody was there to beat for, or to wait for
 ---@field counting boolean    the Regions count hunger: that is their last beat
 ---@field hunger integer      counted so far
+---@field excused integer     hunger that is not there, and needn't be: of beats before a Guy was born
+---@field answers integer     Guys counted
+---@field restarts integer    of Guys and Regions
 ---@field lost_count integer  Guys and Regions
 ---@field losses string[]     what became of the first few
 ---@field began? number       when the first beat was sent
@@ -53,11 +63,8 @@ local function build(self)
   local values = self.settings
   local ms = patience(values)
   flock.gather(self, values.regions, 3 * ms) -- a Region gets time to lose Guys that are stuck
-  for number = 1, values.regions do
-    local region = throng.spawn_with({name = "region-" .. number, link = true}, "region", number, ms, self.loud)
-    flock.add(self, region)
-    region:send("spawn", values.guys)
-  end
+  self.keeper = throng.spawn_with({name = "regions", link = true}, "regions", throng.self(), values.regions,
+    {guys = values.guys, patience = ms, loud = self.loud, restarts = values.restarts, within = WITHIN})
   if values.quiet then throng.every(STATUS_MS, "status") end
 end
 
@@ -75,9 +82,10 @@ function Core:init(...)
     self.loud = not (values.quiet or values.json)
     self.guys = values.regions * values.guys
     self.last = values.ticks > 0 and values.ticks or math.huge
-    self.late, self.counting = false, false
+    self.late, self.counting, self.finishing = false, false, false
     self.sent_at, self.latency, self.all_latency = {}, histogram.new(), histogram.new()
-    self.hunger, self.lost_count, self.losses = 0, 0, {}
+    self.hunger, self.excused, self.answers, self.restarts = 0, 0, 0, 0
+    self.missed, self.lost_count, self.losses = {}, 0, {}
     build(self)
   end
 end
@@ -91,9 +99,13 @@ local function beat(self)
   flock.pass_on(self, "tick", number)
 end
 
---- The last beat has been taken: now hunger is counted.
+--- The last beat has been taken: now hunger is counted, as soon as all are there or nobody can come any more.
 local function count(self)
   self.messages_after = self.messages_after or throng.stats().messages
+  if not self.finishing and self.keeper and #self.members < self.settings.regions then
+    self.finishing = true
+    return
+  end
   self.counting = true
   self.ticks = self.beat
   flock.pass_on(self, "count")
@@ -126,27 +138,80 @@ function Core:took(number)
     throng.every(1000 / rate, "beat")
     self.late = true -- the first one comes at once
   end
-  if self.beat >= self.last or #self.members == 0 then
+  if self.beat >= self.last then
     if number == self.beat then count(self) end
+  elseif rate == 0 and #self.members == 0 then
+    self.late = true -- until a Region is back
   elseif rate == 0 or self.late then
     beat(self)
   end
 end
 
-function Core:on_counted(hunger, lost_count, losses)
-  self.hunger = self.hunger + hunger
-  self.lost_count = self.lost_count + lost_count
-  for _, text in ipairs(losses) do
-    if #self.losses < LOST_NAMED then self.losses[#self.losses + 1] = text end
+--- A Region is there, without Guys: one of the first, or one that comes for another.
+function Core:on_joined(number)
+  local region, first = throng.sender(), self.taken[number] == nil
+  throng.link(region)
+  if first then flock.add(self, region, number) end
+  throng.send(region, "spawn", not first)
+end
+
+--- The Guys of a Region that comes for another are born: it beats with us.
+function Core:on_back(number)
+  local region = throng.sender()
+  if self.counting then return end
+  local former = flock.member(self, number)
+  if former then flock.lose(self, former, "it was replaced") end -- its end is on its way
+  flock.rejoin(self, region, number)
+  self.missed[number] = self.beat
+  self.restarts = self.restarts + 1
+  if self.finishing then
+    if #self.members == self.settings.regions then count(self) end
+  elseif self.late and self.settings.rate == 0 and self.beat < self.last then
+    beat(self)
   end
+end
+
+function Core:on_counted(number, hunger, missed, answers)
+  self.hunger = self.hunger + hunger
+  self.excused = self.excused + missed + answers * (self.missed[number] or 0)
+  self.answers = self.answers + answers
+end
+
+function Core:on_lost_guy(text)
+  self.lost_count = self.lost_count + 1
+  if #self.losses < LOST_NAMED then self.losses[#self.losses + 1] = text end
+end
+
+function Core:on_replaced()
+  self.restarts = self.restarts + 1
 end
 
 function Core:lost(number, pid, reason)
   throng.log.warn("lost a region", {region = number, pid = pid, reason = tostring(reason)})
-  self.lost_count = self.lost_count + 1
-  if #self.losses < LOST_NAMED then
-    self.losses[#self.losses + 1] = ("region-%d: %s"):format(number, tostring(reason))
+  self:on_lost_guy(("region-%d: %s"):format(number, tostring(reason)))
+end
+
+function Core:gone() end -- the supervisor sees to it
+
+--- Without the supervisor there is nobody to bring Regions back: the world comes to its end.
+function Core:on_exit(pid, reason)
+  if pid ~= self.keeper then return flock.ended(self, pid, reason) end
+  throng.log.error("the Regions' supervisor is gone", {reason = type(reason) == "table" and reason.message or reason})
+  self.keeper, self.last = nil, self.beat
+  if self.finishing or (self.done == self.beat and not self.counting) then count(self) end
+end
+
+local look = Core.on_look
+
+--- Nobody must be waited for without end.
+function Core:on_look()
+  look(self)
+  local forlorn = not self.counting and (self.finishing or #self.members == 0)
+  if forlorn and self.forlorn then
+    self.last, self.finishing = self.beat, true
+    count(self)
   end
+  self.forlorn = forlorn
 end
 
 --- Ctrl-C, or another wish that we end: no further beat, but those under way are taken and counted.
@@ -154,7 +219,7 @@ function Core:on_interrupt(signal)
   if not self.settings or self.counting then return end
   if self.loud then throng.log.info("interrupted", {signal = signal}) end
   self.last = self.beat
-  if self.done == self.beat then count(self) end
+  if self.done == self.beat or self.finishing then count(self) end
 end
 
 local function p99_us(latency)
@@ -194,12 +259,14 @@ end
 local function as_json(self, fields)
   local parts = {}
   for i, field in ipairs(fields) do parts[i] = ('"%s":' .. field[2]):format(field[1], field[3]) end
+  if self.restarts > 0 then parts[#parts + 1] = ('"restarts":%d'):format(self.restarts) end
   if self.lost_count > 0 then parts[#parts + 1] = '"missing":' .. require("cjson").encode(self.losses) end
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
-local function as_text(fields)
+local function as_text(self, fields)
   local parts = {}
+  if self.restarts > 0 then fields[#fields + 1] = {"restarts", "%d", self.restarts} end
   for i, field in ipairs(fields) do parts[i] = ("%s " .. field[2]):format(field[1]:gsub("_", " "), field[3]) end
   return table.concat(parts, ", ")
 end
@@ -207,11 +274,11 @@ end
 --- The end: says what the world came to, and what is missing.
 function summary(self)
   local fields = result(self)
-  print(self.settings.json and as_json(self, fields) or as_text(fields))
-  local missing = self.ticks * self.guys - self.hunger
-  if missing == 0 and self.lost_count == 0 then return throng.shutdown(0) end
+  print(self.settings.json and as_json(self, fields) or as_text(self, fields))
+  local missing, absent = self.ticks * self.guys - self.excused - self.hunger, self.guys - self.answers
+  if missing == 0 and absent == 0 then return throng.shutdown(0) end
   for _, text in ipairs(self.losses) do throng.log.error("missing", {who = text}) end
-  throng.log.error("the world is not whole", {missing = missing, of = self.ticks * self.guys, lost = self.lost_count})
+  throng.log.error("the world is not whole", {missing = missing, of = self.ticks * self.guys, lost = absent})
   throng.shutdown(1)
 end
 

@@ -7,13 +7,16 @@
 #include "actor/alarm.h"
 #include "actor/fiber.h"
 #include "actor/handle.h"
+#include "actor/image.h"
 #include "actor/inbox.h"
 #include "actor/report.h"
+#include "ground/clock.h"
 #include "ground/config.h"
 #include "ground/log.h"
 #include "ground/metrics.h"
 #include "ground/pool.h"
 #include "mail/codec.h"
+#include "mail/groups.h"
 #include "mail/names.h"
 #include "mail/post.h"
 
@@ -21,41 +24,82 @@ static ActorCalls calls; /* written by actor_open before the first spawn */
 
 void actor_open(ActorCalls with) { calls = with; }
 
-/* ---- names ---- */
+/* ---- names and groups ---- */
+
+static ActorName *name_new(const char *text, size_t len) {
+    ActorName *n = malloc(sizeof *n + len);
+    if (n == NULL) return NULL;
+    n->next = NULL;
+    n->len = (uint32_t)len;
+    memcpy(n->text, text, len);
+    return n;
+}
+
+/* Where its pointer is, or would be, at the end. */
+static ActorName **name_place(ActorName **list, const char *text, size_t len) {
+    while (*list != NULL && !((*list)->len == len && memcmp((*list)->text, text, len) == 0)) list = &(*list)->next;
+    return list;
+}
+
+/* Takes it out of the list and frees it; false: it is not there. */
+static bool name_take(ActorName **list, const char *text, size_t len) {
+    ActorName **at = name_place(list, text, len), *n = *at;
+    if (n == NULL) return false;
+    *at = n->next;
+    free(n);
+    return true;
+}
 
 int actor_add_name(Actor *a, const char *name, size_t len) {
     ActorName *n, **last;
     if (len == 0 || len > NAMES_TEXT_MAX) return UV_EINVAL;
-    if ((n = malloc(sizeof *n + len)) == NULL) return UV_ENOMEM;
+    if ((n = name_new(name, len)) == NULL) return UV_ENOMEM;
     int err = names_add(name, len, a->pid);
     if (err < 0) {
         free(n);
         return err;
     }
-    n->next = NULL;
-    n->len = (uint32_t)len;
-    memcpy(n->text, name, len);
     for (last = &a->names; *last != NULL; last = &(*last)->next) {}
     *last = n;
     return 0;
 }
 
 int actor_drop_name(Actor *a, const char *name, size_t len) {
-    for (ActorName **at = &a->names; *at != NULL; at = &(*at)->next) {
-        ActorName *n = *at;
-        if (n->len != len || memcmp(n->text, name, len) != 0) continue;
-        *at = n->next;
-        free(n);
-        return names_remove(name, len, a->pid);
-    }
-    return UV_ENOENT;
+    return name_take(&a->names, name, len) ? names_remove(name, len, a->pid) : UV_ENOENT;
 }
 
+int actor_join(Actor *a, const char *group, size_t len) {
+    if (a->group_count == ACTOR_GROUPS_MAX) return *name_place(&a->groups, group, len) != NULL ? 0 : UV_EAGAIN;
+    ActorName *n = name_new(group, len);
+    if (n == NULL) return UV_ENOMEM;
+    int err = groups_join(group, len, a->pid);
+    if (err < 0) {
+        free(n);
+        return err == UV_EEXIST ? 0 : err;
+    }
+    n->next = a->groups;
+    a->groups = n;
+    a->group_count++;
+    return 0;
+}
+
+int actor_leave(Actor *a, const char *group, size_t len) {
+    if (!name_take(&a->groups, group, len)) return UV_ENOENT;
+    a->group_count--;
+    return groups_leave(group, len, a->pid);
+}
+
+/* It is known by no name, and a member of nothing. */
 static void drop_names(Actor *a) {
-    while (a->names != NULL) {
-        ActorName *n = a->names;
+    ActorName *n;
+    while ((n = a->names) != NULL) {
         a->names = n->next;
         names_remove(n->text, n->len, a->pid);
+        free(n);
+    }
+    while ((n = a->groups) != NULL) {
+        a->groups = n->next;
+        groups_leave(n->text, n->len, a->pid);
         free(n);
     }
 }
@@ -93,6 +137,8 @@ int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Messa
     if (a == NULL) return UV_ENOMEM;
     memset(a, 0, sizeof *a);
     a->behaviour = b;
+    a->born = clock_now();
+    a->restarts = o->restarts;
     a->runnable_end = &a->runnable;
     a->vm.grants = o->grants;
     a->vm.arena.limit = o->memory != 0 ? o->memory : (size_t)config.actor_memory;
@@ -140,10 +186,17 @@ fail:
     return err;
 }
 
-/* The first turn: the VM. Its body runs as the main fiber's first work, preemptible as everything. */
+/* The first turn: the VM, as a copy of one in which the body has run; or its body runs as the main fiber's first work,
+ * preemptible as everything. Who was granted more than others may see more while its body runs: no copy will do. */
 static void bear(Actor *a) {
     uint8_t grants = a->vm.grants;
+    const Image *image = a->behaviour->image;
     a->stage = ACTOR_LIVE;
+    if (image != NULL && grants == 0 && image_open(&a->vm, image, a->vm.arena.limit, a) == 0) {
+        a->main.L = a->vm.L;
+        metrics_add(METRIC_copied, 1);
+        return;
+    }
     int err = vm_open(&a->vm, a->vm.arena.limit, a);
     a->vm.grants = grants;
     if (err < 0) {
@@ -202,7 +255,7 @@ static void begin_ending(Actor *a) {
 
 static void die(Actor *a) {
     metrics_add(METRIC_exited, 1);
-    /* A name is free, and the pid dead, before anybody hears of it. */
+    /* A name is free, its groups are left, and the pid is dead, before anybody hears of it. */
     drop_names(a);
     inbox_refuse_all(a);
     uint64_t pid = a->pid;

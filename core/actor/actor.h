@@ -86,6 +86,11 @@ typedef struct Actor {
 
     Watch watch;
     Vm vm;
+
+    ActorName *groups; /* it is a member of; these are seldom looked at, so they come last */
+    uint32_t group_count;
+    uint32_t restarts; /* as ActorOptions has it */
+    uint64_t born;     /* clock_now time of its spawn */
 } Actor;
 
 typedef struct ActorCalls {
@@ -103,6 +108,7 @@ typedef struct ActorOptions {
     uint8_t mailbox_full;   /* 1 + MailboxFull; 0 = the behaviour's */
     uint8_t grants, may_grant; /* GRANT_...: its own, and besides those what it may hand on */
     bool link, monitor;     /* with the spawner */
+    uint32_t restarts;      /* how many it replaces, one after the other: for crash reports */
     uint64_t wait_ref;      /* not 0: a request of the spawner that init's end answers */
 } ActorOptions;
 
@@ -134,6 +140,10 @@ const char *actor_who(const Actor *a, char *out);
 
 int  actor_add_name(Actor *a, const char *name, size_t len); /* as names_add */
 int  actor_drop_name(Actor *a, const char *name, size_t len); /* as names_remove */
+
+#define ACTOR_GROUPS_MAX 1000
+int  actor_join(Actor *a, const char *group, size_t len);  /* as groups_join, but 0 if it is in; UV_EAGAIN too many */
+int  actor_leave(Actor *a, const char *group, size_t len); /* as groups_leave */
 
 static inline void queue_push(Queue *q, Message *msg) {
     msg->next = NULL;

@@ -20,32 +20,21 @@
 #define NEXT_CHUNK 1024
 #define LARGEST_CHUNK 32768
 
-struct ArenaChunk {
-    ArenaChunk *next;
-    size_t size;
-};
-
-struct ArenaLarge { /* before each large block; 32 bytes, so the block stays 16-aligned */
-    ArenaLarge *next, *before;
-    size_t size; /* with this head, as asked of the pool */
-    size_t unused;
-};
-
-/* Classes: 8 by 8 up to 128, where most of Lua's objects are; then steps of 16 up to 256, 64 up to 512, 128 up to
- * 1024, and 256 up to 2048: a bare state's own three blocks (1624, 1024 and 720 bytes) lie in the first chunk with the
- * rest. Looked up, not computed: half of what a block costs was finding its class. */
+/* Classes: 8 by 8 up to 128, where most of Lua's objects are; then steps of 16 up to 256, 64 up to 512; above that few,
+ * so that the lists of a small VM stay small, but the three blocks that each bare state has (1624, 1024 and 720 bytes)
+ * fit. Looked up, not computed: half of what a block costs was finding its class. */
 #define EIGHTH(size) (((size) + 7) / 8)
 #define CLASS_OF_EIGHTH(e) \
     ((e) <= 16 ? (e) - 1 : (e) <= 32 ? 8 + ((e) + 1) / 2 - 1 : (e) <= 64 ? 20 + ((e) + 7) / 8 - 1 \
-     : (e) <= 128 ? 24 + ((e) + 15) / 16 - 1 : 28 + ((e) + 31) / 32 - 1)
+     : (e) <= 90 ? 28 : (e) <= 112 ? 29 : (e) <= 128 ? 30 : (e) <= 160 ? 31 : (e) <= 204 ? 32 : 33)
 #define C1(e) CLASS_OF_EIGHTH(e)
 #define C8(e) C1(e), C1(e + 1), C1(e + 2), C1(e + 3), C1(e + 4), C1(e + 5), C1(e + 6), C1(e + 7)
 #define C64(e) C8(e), C8(e + 8), C8(e + 16), C8(e + 24), C8(e + 32), C8(e + 40), C8(e + 48), C8(e + 56)
 
 static const uint8_t classes[ARENA_SMALL / 8 + 1] = {0, C64(1), C64(65), C64(129), C64(193)}; /* by EIGHTH(size) */
 static const uint16_t class_sizes[ARENA_CLASSES] = {
-    8,   16,  24,  32,  40,  48,  56,  64,  72,  80,  88,  96,  104,  112,  120,  128,  144,  160,
-    176, 192, 208, 224, 240, 256, 320, 384, 448, 512, 640, 768, 896,  1024, 1280, 1536, 1792, 2048};
+    8,   16,  24,  32,  40,  48,  56,  64,  72,  80,  88,  96,  104, 112,  120,  128,  144,
+    160, 176, 192, 208, 224, 240, 256, 320, 384, 448, 512, 720, 896, 1024, 1280, 1632, 2048};
 
 static inline unsigned class_of(size_t size) { return classes[EIGHTH(size)]; }
 static inline size_t class_size(unsigned class) { return class_sizes[class]; }
@@ -192,3 +181,22 @@ void *arena_alloc(void *arena, void *block, size_t old_size, size_t size) {
  * smaller class; a large one that should have become small is still chained and freed with the VM, and serves as a
  * small block until then; a large one that stays large remembers its real size. `used` errs by the difference, on the
  * careful side. */
+
+void *arena_alloc_apart(void *arena, void *block, size_t old_size, size_t size) {
+    Arena *a = arena;
+    void *moved = NULL;
+    if (size > 0) {
+        size_t more = size + sizeof(ArenaLarge);
+        if (size > a->limit || a->used + more > a->limit || (moved = large_new(a, size)) == NULL) return NULL;
+        a->used += more;
+        memset(moved, 0, size); /* what nobody writes, padding, shall not look like an address */
+        if (block != NULL) memcpy(moved, block, old_size < size ? old_size : size);
+    }
+    if (block != NULL) {
+        a->used -= ((ArenaLarge *)block - 1)->size;
+        large_free(a, block);
+    }
+    return moved;
+}
+
+size_t arena_small_size(size_t size) { return size <= ARENA_SMALL && !ONE_BY_ONE ? class_size(class_of(size)) : 0; }

@@ -7,11 +7,21 @@
 #define ACTOR_ARENA_H
 #include <stddef.h>
 
-#define ARENA_CLASSES 36
+#define ARENA_CLASSES 34
 #define ARENA_SMALL 2048 /* bytes; larger blocks are the pool's */
 
 typedef struct ArenaChunk ArenaChunk;
+struct ArenaChunk { /* its blocks follow */
+    ArenaChunk *next;
+    size_t size; /* with this head */
+};
+
 typedef struct ArenaLarge ArenaLarge;
+struct ArenaLarge { /* before each large block; 32 bytes, so the block stays 16-aligned */
+    ArenaLarge *next, *before;
+    size_t size; /* with this head, as asked of the pool */
+    size_t unused;
+};
 
 typedef struct Arena {
     char *at, *end; /* what is left of the newest chunk */
@@ -25,4 +35,9 @@ typedef struct Arena {
 void  arena_open(Arena *a, size_t limit);
 void  arena_close(Arena *a); /* frees all blocks at once */
 void *arena_alloc(void *arena, void *block, size_t old_size, size_t size); /* a lua_Alloc */
+/* The same with every block a large one, so that it is known which there are: for a VM that becomes an image. */
+void *arena_alloc_apart(void *arena, void *block, size_t old_size, size_t size);
+
+/* What a block of that size takes of a chunk, or 0: it is a large one. */
+size_t arena_small_size(size_t size);
 #endif

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
+#include "actor/handle.h"
+#include "actor/image.h"
 #include "actor/report.h"
 #include "actor/vm.h"
 #include "ground/clock.h"
@@ -83,6 +85,7 @@ static int try_body(lua_State *L) {
         return luaL_error(L, "%s is no behaviour: it returned %s, not a table of handlers", s->path,
                           lua_isnoneornil(L, -1) ? "nothing" : luaL_typename(L, -1));
     learn(L, t->behaviour);
+    handle_make(L);
     return 0;
 }
 
@@ -90,7 +93,7 @@ static int try_out(Behaviour *b, char *err, size_t err_size) {
     Trial t = {.behaviour = b, .hash = b->source->hash};
     int results, result = 0;
     snprintf(err, err_size, "out of memory while loading %s", b->source->path);
-    if (vm_open(&t.vm, TRIAL_MEMORY, NULL) < 0) return UV_ENOMEM;
+    if (vm_open_apart(&t.vm, TRIAL_MEMORY) < 0) return UV_ENOMEM;
     t.vm.deadline = clock_now() + (uint64_t)config.body_timeout * CLOCK_NS_PER_MS;
     lua_pushcfunction(t.vm.L, try_body);
     int status = vm_resume(t.vm.L, NULL, 0, &results);
@@ -106,6 +109,7 @@ static int try_out(Behaviour *b, char *err, size_t err_size) {
         report_text(t.vm.L, status, err, err_size);
     }
     t.vm.deadline = 0;
+    if (result == 0) b->image = image_take(&t.vm);
     vm_close(&t.vm);
     snprintf(b->version, sizeof b->version, "%016llx", (unsigned long long)hash_mix(t.hash));
     return result;
@@ -159,6 +163,7 @@ void behaviour_close(void) {
     while (known != NULL) {
         Behaviour *b = known;
         known = b->next;
+        image_free(b->image);
         free(b);
     }
 }

@@ -21,6 +21,7 @@ typedef struct Behaviour {
     bool hears_interrupt;     /* has on_interrupt: as the root actor it ends the node itself when asked by a signal */
     uint32_t mailbox_limit;   /* `mailbox = {limit = n}`; 0 = the node's */
     uint8_t mailbox_full;     /* `mailbox = {full = "latest"}`: 1 + MailboxFull; 0 = it says nothing */
+    struct Image *image;      /* a VM in which the body has run, to copy; NULL: each actor runs it. See image.h */
 } Behaviour;
 
 typedef int (*BehaviourOpenLibs)(lua_State *L); /* opens what a script may use; raises on error */

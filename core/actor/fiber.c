@@ -97,19 +97,12 @@ static void finished(Actor *a, Fiber *f) {
 /* ---- running ---- */
 
 static void failed(Actor *a, Fiber *f, int status) {
-    char who[ACTOR_WHO_MAX];
     if (a->vm.doomed) { /* the raise that ends it; its askers hear the reason that is settled already */
         f->state = FIBER_IDLE;
         return;
     }
     Message *reason = report_error(a, f->L, status);
-    if (log_enabled(LOG_ERROR)) {
-        char text[8192];
-        size_t len = (size_t)snprintf(text, sizeof text, "crashed in %s (%s): ", a->behaviour->source->name,
-                                      a->behaviour->version);
-        report_text(f->L, status, text + len, sizeof text - len);
-        log_write(LOG_ERROR, actor_who(a, who), text, strlen(text));
-    }
+    report_crash(a, f, status, reason);
     metrics_add(METRIC_crashed, 1);
     if (f->msg != NULL && f->msg->ref != 0 && (f->msg->kind == MESSAGE_ASK || f->msg->kind == MESSAGE_START)) {
         Message *answer = reason != NULL ? message_copy(reason) : NULL;

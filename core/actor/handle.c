@@ -197,10 +197,7 @@ void handle_push(lua_State *L) {
 
 /* ---- birth ---- */
 
-static int born(lua_State *L, int status, lua_KContext context) {
-    (void)status, (void)context;
-    const Behaviour *b = actor_of(L)->behaviour;
-    if (!lua_istable(L, -1)) return luaL_error(L, "%s returned no table this time", b->source->path);
+void handle_make(lua_State *L) {
     lua_createtable(L, 0, 0); /* handlers, by atom */
     lua_createtable(L, 0, 0); /* self */
     lua_createtable(L, 0, 1);
@@ -211,6 +208,14 @@ static int born(lua_State *L, int status, lua_KContext context) {
     lua_pushnil(L);
     lua_pushcclosure(L, handle, 4);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &handle_key);
+    lua_pop(L, 1);
+}
+
+static int born(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    const Source *s = actor_of(L)->behaviour->source;
+    if (!lua_istable(L, -1)) return luaL_error(L, "%s returned no table this time", s->path);
+    handle_make(L);
     return 0;
 }
 

@@ -96,8 +96,9 @@ void inbox_system(Actor *a) {
             break;
         case MESSAGE_TIMER: alarm_handle(a, msg); break;
         case MESSAGE_DOWN:
-            if (watch_wants(a, msg)) queue_push(&notices, msg);
-            else message_free(msg);
+            if (!watch_wants(a, msg)) message_free(msg);
+            else if (fiber_wake(a, msg->ref, msg)) watch_take(a, msg); /* awaited; the fiber holds it */
+            else queue_push(&notices, msg);
             break;
         case MESSAGE_EXIT:
             if (exit_came(a, msg)) queue_push(&notices, msg);

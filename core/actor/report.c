@@ -4,9 +4,16 @@
 #include <string.h>
 #include <uv.h>
 #include "actor/actor.h"
+#include "ground/clock.h"
+#include "ground/log.h"
+#include "ground/metrics.h"
 #include "mail/codec.h"
+#include "mail/letter.h"
+#include "mail/post.h"
 
 #define TRACE_SIZE 4096
+#define CRASH_MESSAGE_MAX 2000 /* of the error's text, for subscribers */
+#define CRASH_CODE_MAX 100
 #define LEVELS_FIRST 12 /* of a deep stack, the innermost */
 #define LEVELS_LAST 10  /* ... and the outermost */
 
@@ -218,4 +225,99 @@ Message *report_down(Actor *a, const Message *reason) {
     snprintf(text, sizeof text, "%s %s went down before it answered: %s", a->behaviour->source->name,
              actor_who(a, who), why);
     return make(a, "down", text, reason);
+}
+
+/* ---- crashes ---- */
+
+/* What the fiber did: "init" and "handler" have a message. */
+static const char *during(const Actor *a, const Fiber *f) {
+    if (f->kind == FIBER_FORK) return "fork";
+    if (a->stage == ACTOR_ENDING) return "terminate"; /* f->msg is what it was ended at */
+    if (f->msg == NULL) return "body";
+    return f->msg->kind == MESSAGE_START ? "init" : "handler";
+}
+
+static const Message *handled(const Actor *a, const Fiber *f) {
+    return f->kind != FIBER_FORK && a->stage != ACTOR_ENDING ? f->msg : NULL;
+}
+
+static uint64_t uptime(const Actor *a) { return clock_now() - a->born; }
+
+static void log_crash(const Actor *a, const Fiber *f, int status) {
+    char out[8192], room[320], from[PID_TEXT_MAX], who[ACTOR_WHO_MAX];
+    size_t size;
+    lua_Debug ar;
+    const Message *msg = handled(a, f);
+    const char *text = message_of(f->L, status, room, sizeof room, &size);
+    size_t len = add(out, sizeof out, 0, "crashed in %s (%s): %.*s", a->behaviour->source->name,
+                     a->behaviour->version, (int)(size < sizeof out ? size : sizeof out), text);
+    if (len > sizeof out / 2) len = add(out, sizeof out, sizeof out / 2, "..."); /* the rest is wanted, too */
+    if (msg != NULL) {
+        letter_show(msg, 2, room, sizeof room);
+        len = add(out, sizeof out, len, "\nhandling %s", room);
+        if (msg->from != 0) {
+            pid_text(msg->from, from);
+            len = add(out, sizeof out, len, " from %s", from);
+        }
+    } else {
+        len = add(out, sizeof out, len, "\nin %s%s", f->kind == FIBER_FORK ? "a " : "its ", during(a, f));
+    }
+    len = add(out, sizeof out, len, "\nalive for %.3f s", (double)uptime(a) / (double)CLOCK_NS_PER_S);
+    if (a->restarts > 0) len = add(out, sizeof out, len, ", restarted %u times", a->restarts);
+    if (lua_getstack(f->L, 1, &ar)) { /* else there is only the platform's own call: it says nothing */
+        len = add(out, sizeof out, len, "\n");
+        if (len + 1 < sizeof out) len += report_traceback(f->L, out + len, sizeof out - len);
+    }
+    log_write(LOG_ERROR, actor_who(a, who), out, len);
+}
+
+static int number_field(Message **msg, unsigned *pairs, const char *key, bool whole, uint64_t value) {
+    int err = put(msg, key, strlen(key));
+    if (err == 0)
+        err = whole ? codec_put_integer(msg, (lua_Integer)value)
+                    : codec_put_number(msg, (lua_Number)value / (lua_Number)CLOCK_NS_PER_MS);
+    if (err == 0) ++*pairs;
+    return err;
+}
+
+static int crash_fields(Message **msg, const Actor *a, const Fiber *f, int status, const Message *reason) {
+    char trace[TRACE_SIZE], room[128];
+    size_t mark, inner, len;
+    unsigned pairs = 1, inner_pairs = 0;
+    int err;
+    const char *text = reason != NULL ? codec_first_field(reason, "code", &len) : NULL, *what = during(a, f);
+    if (text == NULL) text = status == LUA_ERRMEM ? "memory" : "error", len = strlen(text);
+    if ((err = codec_open_table(msg, false, &mark)) < 0 || (err = put(msg, "pid", 3)) < 0 ||
+        (err = codec_put_pid(msg, a->pid)) < 0 || (err = behaviour_fields(msg, &pairs, a)) < 0 ||
+        (err = field(msg, &pairs, "code", text, len < CRASH_CODE_MAX ? len : CRASH_CODE_MAX)) < 0)
+        return err;
+    text = message_of(f->L, status, room, sizeof room, &len);
+    if ((err = field(msg, &pairs, "message", text, len < CRASH_MESSAGE_MAX ? len : CRASH_MESSAGE_MAX)) < 0) return err;
+    len = report_traceback(f->L, trace, sizeof trace);
+    if ((err = field(msg, &pairs, "traceback", trace, len)) < 0 ||
+        (err = field(msg, &pairs, "during", what, strlen(what))) < 0 ||
+        (err = number_field(msg, &pairs, "uptime", false, uptime(a))) < 0 ||
+        (err = number_field(msg, &pairs, "restarts", true, a->restarts)) < 0)
+        return err;
+    if (a->names != NULL && (err = field(msg, &pairs, "name", a->names->text, a->names->len)) < 0) return err;
+    if (handled(a, f) != NULL) {
+        pairs++;
+        if ((err = put(msg, "handling", 8)) < 0 || (err = codec_open_table(msg, false, &inner)) < 0 ||
+            (err = letter_put(msg, &inner_pairs, f->msg)) < 0 ||
+            (err = codec_close_table(msg, inner, inner_pairs)) < 0)
+            return err;
+    }
+    return codec_close_table(msg, mark, pairs);
+}
+
+void report_crash(Actor *a, const Fiber *f, int status, const Message *reason) {
+    if (log_enabled(LOG_ERROR)) log_crash(a, f, status);
+    if (!topic_wanted(TOPIC_CRASH)) return;
+    Message *notice = post_notice(TOPIC_CRASH);
+    if (notice == NULL || crash_fields(&notice, a, f, status, reason) < 0) {
+        message_free(notice);
+        metrics_add(METRIC_dead_notice, 1);
+        return;
+    }
+    post_notify(TOPIC_CRASH, notice, a->pid);
 }

@@ -25,10 +25,10 @@ static int panic(lua_State *L) {
     return 0; /* Lua aborts */
 }
 
-int vm_open(Vm *vm, size_t memory_limit, struct Actor *actor) {
+static int begin(Vm *vm, size_t memory_limit, struct Actor *actor, lua_Alloc alloc) {
     arena_open(&vm->arena, memory_limit);
     vm->actor = actor;
-    vm->L = lua_newstate(arena_alloc, &vm->arena);
+    vm->L = lua_newstate(alloc, &vm->arena);
     if (vm->L == NULL) {
         arena_close(&vm->arena);
         return UV_ENOMEM;
@@ -37,6 +37,10 @@ int vm_open(Vm *vm, size_t memory_limit, struct Actor *actor) {
     *(Vm **)lua_getextraspace(vm->L) = vm;
     return 0;
 }
+
+int vm_open(Vm *vm, size_t memory_limit, struct Actor *actor) { return begin(vm, memory_limit, actor, arena_alloc); }
+
+int vm_open_apart(Vm *vm, size_t memory_limit) { return begin(vm, memory_limit, NULL, arena_alloc_apart); }
 
 /* Lua closes files and the like; a VM without any is just dropped. One that was ended from within a hook has its hooks
  * off, and its to-be-closed variables could loop: it is dropped in any case, and an open file of it stays open. */

@@ -38,12 +38,14 @@ typedef struct Vm {
     bool doomed;         /* the actor must end but could not yield: the hook raises until it is out */
     uint16_t fixed;      /* coroutines on the way whose resumer can't yield: then nobody may wait */
     bool has_finalizers; /* something in it must be closed: lua_close at the end */
+    bool impure; /* without an actor: the body did or asked what is not the same each time it runs. See image.h */
     uint64_t deadline;   /* clock_now time after which the hook raises; 0 = none (for bodies tried out) */
     struct Sandbox *sandbox; /* api/sandbox's own, in the arena */
     Arena arena;
 } Vm;
 
 int  vm_open(Vm *vm, size_t memory_limit, struct Actor *actor); /* 0 or UV_ENOMEM */
+int  vm_open_apart(Vm *vm, size_t memory_limit); /* without an actor; each block of its memory apart: for an image */
 void vm_close(Vm *vm);                                          /* a VM that was never opened is fine */
 
 /* Each coroutine's extra space holds its VM, and in the lowest bit whether the platform holds it: it yielded by other

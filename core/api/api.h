@@ -22,7 +22,8 @@ extern ApiCalls api_calls;
 int  api_open_vm(lua_State *L); /* a BehaviourOpenLibs: what a fresh VM gets */
 
 /* The functions of `throng`, by subject, each ended by {NULL, NULL}. */
-extern const luaL_Reg api_message[], api_life[], api_names[], api_timer[], api_watch[], api_node[];
+extern const luaL_Reg api_message[], api_life[], api_names[], api_timer[], api_watch[], api_groups[],
+    api_notices[], api_node[];
 extern const luaL_Reg api_log[];       /* of throng.log */
 extern const luaL_Reg api_coroutine[]; /* of coroutine */
 extern const luaL_Reg api_module[];    /* require, load */
@@ -38,5 +39,8 @@ uint64_t api_check_ms(lua_State *L, int arg, double least); /* milliseconds -> n
 void     api_push_bits(lua_State *L, uint64_t bits);        /* a pid or ref; 0 = nil */
 /* A message named by the string at `name`, with the values from `first` to the top. Raises; gives. */
 Message *api_letter(lua_State *L, MessageKind kind, int name, int first);
+/* After MAILBOX_CROWDED: who sends faster than others can receive lets them work, his slice ends after this call. So
+ * mailboxes stay short, which also keeps what waits in them in the caches. */
+void api_give_way(lua_State *L);
 int api_sent(lua_State *L, int err, Message *msg); /* true, or false and why; what failed becomes a dead letter */
 #endif

@@ -117,7 +117,8 @@ static uint8_t allow(lua_State *L, const Actor *a) {
 }
 
 static void check_keys(lua_State *L) {
-    static const char *const known[] = {"name", "monitor", "link", "memory", "mailbox", "allow", "wait"};
+    static const char *const known[] = {"name",    "monitor", "link", "memory",   "mailbox",
+                                        "allow", "wait",    "pid",  "restarts"};
     lua_pushnil(L);
     while (lua_next(L, 1) != 0) {
         bool found = false;
@@ -125,7 +126,8 @@ static void check_keys(lua_State *L) {
             found = found || same(L, -2, known[i]);
         if (!found)
             luaL_error(L,
-                       "spawn_with: unknown option '%s' (there are name, monitor, link, memory, mailbox, allow, wait)",
+                       "spawn_with: unknown option '%s' (there are name, monitor, link, memory, mailbox, allow, wait, "
+                       "restarts, pid)",
                        luaL_tolstring(L, -2, NULL));
         lua_pop(L, 1);
     }
@@ -180,6 +182,7 @@ static int spawn_with(lua_State *L) {
     options.monitor = flag(L, "monitor");
     options.grants = allow(L, a);
     mailbox(L, &options);
+    if (option(L, "restarts", LUA_TNUMBER)) options.restarts = (uint32_t)whole(L, "restarts", 0, INT32_MAX);
     if (option(L, "wait", LUA_TNUMBER)) {
         lua_Number ms = lua_tonumber(L, -1);
         if (!(ms >= 0 && ms <= 1e12)) return luaL_error(L, "spawn_with: option 'wait' must be milliseconds, 0 or more");
@@ -198,9 +201,12 @@ static int spawn_with(lua_State *L) {
     lua_settop(L, 2);
     api_push_bits(L, pid);
     api_push_bits(L, ref);
-    if (options.wait_ref != 0) {
+    if (options.wait_ref != 0) { /* whoever is to end it while it waits, or when init failed, finds it here */
         uint64_t deadline = clock_now() + wait, limit = fiber_limit(a);
         if (limit != 0 && limit < deadline) deadline = limit;
+        lua_pushliteral(L, "pid");
+        api_push_bits(L, pid);
+        lua_rawset(L, 1);
         const char *circle = cycle_enter(a, options.wait_ref, pid, atom_intern("init", 4));
         if (circle != NULL)
             return errors_raise(L, "deadlock", "spawn_with{wait}: they would wait for each other for ever: %s", circle);
@@ -251,7 +257,7 @@ static int do_kill(lua_State *L) {
     msg->to = pid;
     msg->from = a->pid;
     int err = post_send(msg);
-    if (err == 0 && pid == a->pid) return leave(L, a);
+    if (err >= 0 && pid == a->pid) return leave(L, a);
     return api_sent(L, err, msg);
 }
 

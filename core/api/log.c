@@ -48,6 +48,7 @@ static const char *string_at(lua_State *L, int table, int index, size_t *len) {
 }
 
 static int write_line(lua_State *L, LogLevel level) {
+    vm_of(L)->impure = true;
     char who[ACTOR_WHO_MAX] = "";
     size_t len;
     luaL_checkany(L, 1);

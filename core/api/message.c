@@ -10,7 +10,9 @@
 #include "ground/pool.h"
 #include "mail/atom.h"
 #include "mail/codec.h"
+#include "mail/mailbox.h"
 #include "mail/post.h"
+#include "run/scheduler.h"
 
 #define COARSE_FROM (1000 * CLOCK_NS_PER_MS) /* a timeout that long may be some milliseconds off */
 
@@ -36,8 +38,19 @@ Message *api_letter(lua_State *L, MessageKind kind, int name, int first) {
     return NULL;
 }
 
+void api_give_way(lua_State *L) {
+    if (!lua_isyieldable(L)) return;
+    scheduler_expire();
+    vm_preempt_after(L, 1);
+}
+
 static __attribute__((noinline, cold)) int not_sent(lua_State *L, int err, Message *msg) {
     lua_pushboolean(L, err >= 0);
+    if (err == MAILBOX_CROWDED) {
+        metrics_add(METRIC_sent, 1);
+        api_give_way(L);
+        return 1;
+    }
     if (err == POST_DROPPED) {
         lua_pushliteral(L, "dropped");
         return 2;
@@ -67,6 +80,7 @@ static int send_all(lua_State *L) {
     Actor *a = api_actor(L, "send_all");
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_Integer count = (lua_Integer)lua_rawlen(L, 1), took = 0;
+    bool crowded = false;
     for (lua_Integer i = 1; i <= count; i++) { /* all or nothing as to wrong arguments */
         lua_rawgeti(L, 1, i);
         uint64_t pid = (uint64_t)(uintptr_t)lua_touserdata(L, -1);
@@ -86,9 +100,11 @@ static int send_all(lua_State *L) {
         msg->to = (uint64_t)(uintptr_t)lua_touserdata(L, -1);
         lua_pop(L, 1);
         int err = post_send(msg);
-        if (err == 0) took++;
-        else if (err < 0) post_refuse(msg, err);
+        if (err >= 0) took += err != POST_DROPPED;
+        else post_refuse(msg, err);
+        crowded = crowded || err == MAILBOX_CROWDED;
     }
+    if (crowded) api_give_way(L);
     metrics_add(METRIC_sent, (uint64_t)took);
     if (count == 0) message_free(letter);
     lua_pushinteger(L, took);

@@ -30,6 +30,7 @@ static int unregister(lua_State *L) {
 }
 
 static int whereis(lua_State *L) {
+    vm_of(L)->impure = true;
     size_t len;
     const char *name = check_name(L, 1, &len);
     api_push_bits(L, names_find(name, len));

@@ -58,6 +58,7 @@ static int info(lua_State *L) {
 }
 
 static int stats(lua_State *L) {
+    vm_of(L)->impure = true;
     static const struct {
         const char *key;
         uint64_t (*value)(void);

@@ -15,6 +15,7 @@ typedef struct Item {
     const char *key;
     ItemKind kind;
     uint8_t unless; /* hidden unless granted; 0 = for all */
+    bool impure;    /* what it does is not the same each time, or is seen outside of the VM */
     lua_CFunction function; /* ITEM_FUNCTION; ITEM_SPECIAL: called with the table, pushes the value */
     lua_Number number;
     lua_Integer integer;
@@ -114,6 +115,7 @@ static int print(lua_State *L) {
     luaL_addchar(&b, '\n');
     luaL_pushresult(&b);
     const char *text = lua_tolstring(L, -1, &len);
+    vm_of(L)->impure = true;
     fwrite(text, 1, len, stdout); /* one call, so lines of several actors do not mix */
     fflush(stdout);
     return 0;
@@ -255,7 +257,9 @@ static int lazy_index(lua_State *L) {
     if (lib == NULL || lua_type(L, 2) != LUA_TSTRING) return 0;
     const Item wanted = {.key = lua_tostring(L, 2)};
     const Item *item = bsearch(&wanted, lib->items, lib->count, sizeof *item, by_key);
-    if (item == NULL || !granted(L, item)) return 0;
+    if (item == NULL) return 0;
+    vm_of(L)->impure |= item->impure || item->unless != 0;
+    if (!granted(L, item)) return 0;
     uint64_t *given = &vm_of(L)->sandbox->given[lib - libs], bit = 1ull << (item - lib->items);
     if (*given & bit) return 0; /* it was there, and the script took it away */
     *given |= bit;
@@ -268,6 +272,7 @@ static void fill(lua_State *L, int table) {
     Lib *lib = lib_of(L, table);
     if (lib == NULL) return;
     for (size_t i = 0; i < lib->count; i++) {
+        vm_of(L)->impure |= lib->items[i].impure;
         if (!granted(L, &lib->items[i]) || (vm_of(L)->sandbox->given[lib - libs] & 1ull << i)) continue;
         lua_pushstring(L, lib->items[i].key);
         bool there = lua_rawget(L, table) != LUA_TNIL;
@@ -375,7 +380,9 @@ static size_t string_meta_count;
 
 void sandbox_open_vm(lua_State *L) {
     Vm *vm = vm_of(L);
-    vm->sandbox = arena_alloc(&vm->arena, NULL, 0, sizeof *vm->sandbox);
+    void *arena;
+    lua_Alloc alloc = lua_getallocf(L, &arena);
+    vm->sandbox = alloc(arena, NULL, 0, sizeof *vm->sandbox);
     if (vm->sandbox == NULL) luaL_error(L, "out of memory");
     *vm->sandbox = (Sandbox){0};
     lua_createtable(L, 0, 3);
@@ -426,7 +433,8 @@ static void learn_all(lua_State *L) {
     static const luaL_Reg own[] = {{"print", print}, {"getmetatable", do_getmetatable},
                                    {"rawget", do_rawget}, {"next", do_next},
                                    {"setmetatable", do_setmetatable}, {NULL, NULL}};
-    static const luaL_Reg *const throng[] = {api_message, api_life, api_names, api_timer, api_watch, api_node};
+    static const luaL_Reg *const throng[] = {api_message, api_life, api_names, api_timer, api_watch, api_groups,
+                                             api_notices, api_node};
     static const struct {
         int which;
         const char *name;
@@ -460,6 +468,17 @@ static void learn_all(lua_State *L) {
     io->unless = GRANT_IO;
     for (size_t i = 0; i < sizeof throng / sizeof throng[0]; i++) add_regs(&libs[LIB_THRONG], throng[i]);
     add(&libs[LIB_THRONG], "log", ITEM_SPECIAL)->function = push_log;
+
+    static const struct {
+        int which;
+        const char *key;
+    } impure[] = {{LIB_GLOBALS, "collectgarbage"}, {LIB_GLOBALS, "os"}, {LIB_GLOBALS, "package"},
+                  {LIB_MATH, "random"}, {LIB_MATH, "randomseed"}};
+    for (size_t i = 0; i < sizeof impure / sizeof impure[0]; i++) {
+        Lib *lib = &libs[impure[i].which];
+        for (size_t k = 0; k < lib->count; k++)
+            lib->items[k].impure |= strcmp(lib->items[k].key, impure[i].key) == 0;
+    }
 
     lua_pushliteral(L, "");
     lua_getmetatable(L, -1);

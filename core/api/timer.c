@@ -45,6 +45,7 @@ static int sleep_for(lua_State *L) {
 }
 
 static int now(lua_State *L) {
+    vm_of(L)->impure = true;
     lua_pushnumber(L, (lua_Number)clock_now() / (lua_Number)CLOCK_NS_PER_MS);
     return 1;
 }

@@ -13,6 +13,7 @@
     X(dropped, "messages that full mailboxes dropped by their policy, or newer ones replaced") \
     X(deadlocks, "asks that failed since they would have closed a circle") \
     X(spawned, "actors created") \
+    X(copied, "actors whose VM was copied, not built") \
     X(exited, "actors that ended, for whatever reason") \
     X(crashed, "actors that ended by an error") \
     X(preempted, "slices ended by the watchdog") \
@@ -22,7 +23,8 @@
     X(dead_full, "dead letters: mailbox full") \
     X(dead_handler, "dead letters: no handler of that name") \
     X(dead_late, "dead letters: an answer, or a request, whose asker had given up") \
-    X(dead_unreachable, "dead letters: no way to that node")
+    X(dead_unreachable, "dead letters: no way to that node") \
+    X(dead_notice, "notices of dead letters and crashes that a subscriber did not take")
 
 typedef enum {
 #define X(name, text) METRIC_##name,

@@ -28,20 +28,25 @@
 #endif
 #endif
 
-#define CLASSES 20
+#define CLASSES 84
 
-/* 64, 128, 192, 256, 384, 512, 768, ... 65536: in units of 64 bytes the powers of two and their one and a
- * half. With m = units - 1, whose highest bit is k, a class is k and the bit below it. */
+/* In units of 64 bytes: 1, 2, 3, 4; then four to a doubling up to 4096 bytes, sixteen up to 65536, where the VMs of
+ * actors are: a class too large costs each of them. With m = units - 1, whose highest bit is k, a class is k and the
+ * two or four bits below it. */
+#define COARSE 20 /* classes up to 4096 bytes */
+
 static inline unsigned class_of(size_t size) {
     unsigned m = (unsigned)((size - 1) / POOL_ALIGN);
-    if (m < 2) return m;
+    if (m < 4) return m;
     unsigned k = 31u - (unsigned)__builtin_clz(m);
-    return 2 * k + (m >> (k - 1) & 1);
+    return k < 6 ? 4 * (k - 1) + (m >> (k - 2) & 3) : COARSE + 16 * (k - 6) + (m >> (k - 4) & 15);
 }
 
 static inline size_t class_size(unsigned c) {
-    if (c < 2) return (size_t)POOL_ALIGN << c;
-    return (size_t)(2 + c % 2 + 1) * POOL_ALIGN << (c / 2 - 1);
+    if (c < 4) return (size_t)POOL_ALIGN * (c + 1);
+    if (c < COARSE) return (size_t)POOL_ALIGN * (5 + c % 4) << (c / 4 - 1);
+    c -= COARSE;
+    return (size_t)POOL_ALIGN * (17 + c % 16) << (c / 16 + 2);
 }
 
 static void *large_alloc(size_t size) {
@@ -79,11 +84,16 @@ size_t pool_held_bytes(void) {
 #include <pthread.h>
 #include <sys/mman.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
 #define SLAB_BYTES ((size_t)2 << 20)
 #define CHAIN_BYTES 16384  /* a magazine; a thread's cache holds at most two a class */
 #define CHAIN_BLOCKS 256   /* ... and at most so many blocks */
 #define CUT_BYTES 4096     /* cut from a slab at a time: a page's worth */
 #define DEPOT_BYTES 524288 /* a class's depot holds no more */
+#define AHEAD_BYTES 131072 /* pages asked for at a time */
 #define SPARES 4           /* slabs kept without a class, against thrashing */
 
 typedef struct Block Block;
@@ -99,6 +109,7 @@ struct Slab {
     uint32_t uncut;    /* offset of the first block never cut */
     uint32_t out;      /* blocks not here: in use, in caches, in the depot */
     uint32_t class;
+    uint32_t ready;    /* offset up to which its pages were asked for ahead */
 };
 static_assert(sizeof(Slab) <= POOL_ALIGN, "a slab's header takes the place of one small block");
 
@@ -169,6 +180,16 @@ static void open_remove(Store *store, Slab *slab) {
     if (slab->next != NULL) slab->next->prev = slab->prev;
     if (slab->prev != NULL) slab->prev->next = slab->next;
     else store->open = slab->next;
+}
+
+/* Pages that are about to be cut, asked for many at a time: one by one, as they are touched, they cost twice as much.
+ * Not for a slab's first pages, which may be all that is ever used of it. Advice only: older kernels say no. */
+static void ask_ahead(Slab *slab) {
+    if (slab->uncut < AHEAD_BYTES || slab->uncut <= slab->ready) return;
+    size_t from = (slab->ready < AHEAD_BYTES ? AHEAD_BYTES : slab->ready), to = slab->uncut + AHEAD_BYTES;
+    to = to > SLAB_BYTES ? SLAB_BYTES : to & ~(size_t)4095;
+    madvise((char *)slab + from, to - from, MADV_POPULATE_WRITE);
+    slab->ready = (uint32_t)to;
 }
 
 static inline bool slab_gives(const Slab *slab) {
@@ -270,6 +291,7 @@ static bool __attribute__((noinline)) refill(Cache *cache, unsigned c) {
             if (cut_count > most) cut_count = most;
             cut = (char *)slab + slab->uncut;
             slab->uncut += (uint32_t)(cut_count * size);
+            ask_ahead(slab);
             count = cut_count;
         }
         slab->out += (uint32_t)count;

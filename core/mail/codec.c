@@ -1069,3 +1069,102 @@ size_t codec_show(const Message *msg, int index, int depth, char *out, size_t ca
     out[t.len] = '\0';
     return t.len;
 }
+
+/* ---- excerpts ---- */
+
+typedef struct Excerpt {
+    Reader r;
+    Message **msg;
+    size_t end; /* how large the message may become, about */
+    bool cut;   /* something was left out ... */
+    bool bad;   /* ... since the bytes are invalid: read no more */
+} Excerpt;
+
+static size_t excerpt_left(const Excerpt *x) { return x->end > (*x->msg)->size ? x->end - (*x->msg)->size : 0; }
+
+static int excerpt_string(Excerpt *x, const char *bytes, size_t len) {
+    size_t left = excerpt_left(x);
+    if (len <= left) return codec_put_string(x->msg, bytes, len);
+    x->cut = true;
+    return codec_put_string(x->msg, bytes, left);
+}
+
+static int excerpt_table(Excerpt *x, const Item *head, int depth, int around);
+
+/* Puts the value an item begins, which is not ITEM_BAD. */
+static int excerpt_item(Excerpt *x, ItemKind kind, const Item *item, int depth, int around) {
+    switch (kind) {
+    case ITEM_BAD:
+    case ITEM_NIL: return codec_put_nil(x->msg);
+    case ITEM_BOOLEAN: return codec_put_boolean(x->msg, item->boolean);
+    case ITEM_INTEGER: return codec_put_integer(x->msg, item->integer);
+    case ITEM_FLOAT: return codec_put_number(x->msg, item->number);
+    case ITEM_PID: return codec_put_pid(x->msg, item->bits);
+    case ITEM_STRING: return excerpt_string(x, item->string.bytes, item->string.len);
+    case ITEM_TABLE: break;
+    }
+    if (depth > 0 || item->table.values + item->table.pairs == 0) return excerpt_table(x, item, depth, around);
+    x->cut = true;
+    x->bad = !skip_rest(&x->r, kind, item, around);
+    return codec_put_string(x->msg, "{...}", 5);
+}
+
+/* The next of `left` items: false if there are none, or no more is to be put. */
+static bool excerpt_next(Excerpt *x, uint32_t left, Item *item, ItemKind *kind) {
+    if (left == 0 || x->bad) return false;
+    if (excerpt_left(x) == 0) {
+        x->cut = true;
+        return false;
+    }
+    *kind = next_item(&x->r, item);
+    x->bad = *kind == ITEM_BAD;
+    return !x->bad;
+}
+
+static int excerpt_close(Excerpt *x, size_t mark, uint32_t values, uint32_t pairs) {
+    put32((*x->msg)->bytes + mark + 1, values);
+    return codec_close_table(x->msg, mark, pairs);
+}
+
+/* It ends early when there is no room or the bytes are bad; then the reader is anywhere, and nobody reads on: the
+ * tables around it end for the same reason. */
+static int excerpt_table(Excerpt *x, const Item *head, int depth, int around) {
+    size_t mark;
+    Item item, value;
+    ItemKind kind;
+    uint32_t values = 0, pairs = 0;
+    int err = codec_open_table(x->msg, head->table.error, &mark);
+    if (err < 0) return err;
+    while (excerpt_next(x, head->table.values - values, &item, &kind)) {
+        if ((err = excerpt_item(x, kind, &item, depth - 1, around + 1)) < 0) return err;
+        values++;
+    }
+    while (values == head->table.values && excerpt_next(x, head->table.pairs - pairs, &item, &kind)) {
+        bool key = may_be_key(kind, &item);
+        ItemKind value_kind = next_item(&x->r, &value);
+        x->bad = !key || value_kind == ITEM_BAD;
+        if (x->bad) break;
+        if ((err = excerpt_item(x, kind, &item, 0, around + 1)) < 0) return err;
+        if ((err = excerpt_item(x, value_kind, &value, depth - 1, around + 1)) < 0) return err;
+        pairs++;
+    }
+    return excerpt_close(x, mark, values, pairs);
+}
+
+int codec_put_excerpt(Message **msg, const Message *values, int depth, size_t room, bool *cut) {
+    Excerpt x = {.r = reader_open(values), .msg = msg, .end = (*msg)->size + room};
+    size_t mark;
+    Item item;
+    ItemKind kind;
+    uint32_t count = 0, all = values->argc;
+    x.bad = expected(values) < 0 || (values->flags & MESSAGE_NAMED && next_item(&x.r, &item) != ITEM_STRING);
+    int err = codec_open_table(msg, false, &mark);
+    if (err < 0) return err;
+    while (excerpt_next(&x, all - count, &item, &kind)) {
+        if ((err = excerpt_item(&x, kind, &item, depth, 0)) < 0) return err;
+        count++;
+    }
+    if ((err = codec_put_string(msg, "n", 1)) < 0 || (err = codec_put_integer(msg, all)) < 0) return err;
+    if (x.cut || x.bad) *cut = true;
+    return excerpt_close(&x, mark, count, 1);
+}

@@ -49,6 +49,11 @@ int codec_put_values(Message **msg, const Message *values); /* all values of ano
 int codec_open_table(Message **msg, bool error, size_t *mark); /* `mark`: hand it to close */
 int codec_close_table(Message **msg, size_t mark, unsigned pairs);
 
+/* One value, a table: the values of another payload as its list, with their number as its field `n`. It is what fits
+ * `room` bytes or a little more: then strings are cut and the rest is left out, as are tables within `depth` others,
+ * for which "{...}" stands; *cut is set to true if so, else left as it is. */
+int codec_put_excerpt(Message **msg, const Message *values, int depth, size_t room, bool *cut);
+
 /* Reading in C, without a VM: the first string value of the payload (the name of MESSAGE_NAMED, or an exit
  * reason). NULL if the first value is no string. Borrowed from msg. */
 const char *codec_first_string(const Message *msg, size_t *len);

@@ -48,11 +48,11 @@ static __attribute__((noinline, cold)) bool is_full(const Mailbox *box, uint64_t
 static inline int push_user(Mailbox *box, Message *msg, bool *wake) {
     /* acquire: pairs with mailbox_open, so that the limit we read is this owner's */
     uint64_t head = atomic_load_explicit(&box->head, memory_order_acquire), want;
+    uint32_t waiting;
     do {
         if (head & CLOSED) return UV_ESRCH;
-        if (count_of(head) + atomic_load_explicit(&box->taken, memory_order_relaxed) >= mailbox_limit(box) &&
-            is_full(box, head))
-            return UV_ENOBUFS;
+        waiting = count_of(head) + atomic_load_explicit(&box->taken, memory_order_relaxed);
+        if (waiting >= mailbox_limit(box) && is_full(box, head)) return UV_ENOBUFS;
         msg->next = newest(head);
         want = pack(msg, count_of(head) + 1, (head & FLAGS) | (head & HELD ? 0 : AWAKE));
         /* release: the owner that takes sees the message; acquire: as above, and for Slot.owner */
@@ -61,7 +61,7 @@ static inline int push_user(Mailbox *box, Message *msg, bool *wake) {
     if (count_of(head) == 0)
         atomic_store_explicit(&box->since, (uint32_t)(clock_coarse() >> MAILBOX_STAMP_SHIFT), memory_order_relaxed);
     *wake = (want & AWAKE) != 0 && (head & AWAKE) == 0;
-    return 0;
+    return waiting >= MAILBOX_CROWD && waiting % MAILBOX_CROWD_EVERY == 0 ? MAILBOX_CROWDED : 0;
 }
 
 static inline int push_system(Mailbox *box, Message *msg, bool *wake) {

@@ -64,7 +64,12 @@ static inline bool mailbox_drops_old(const Mailbox *box) { return mailbox_full(b
 /* Opens for business. `awake`: born already queued to run. */
 void mailbox_open(Mailbox *box, uint32_t limit, MailboxFull full, bool awake);
 
-/* Takes `msg`, chooses the lane by its kind. 0; UV_ENOBUFS full; UV_ESRCH closed: then the caller still owns it.
+#define MAILBOX_CROWDED 1
+#define MAILBOX_CROWD 1024       /* so many wait: their sender is ahead of the owner */
+#define MAILBOX_CROWD_EVERY 256  /* ... and hears of it with every so many more */
+
+/* Takes `msg`, chooses the lane by its kind. 0, or MAILBOX_CROWDED: taken as well, but the sender had better let others
+ * work; UV_ENOBUFS full; UV_ESRCH closed: then the caller still owns it.
  * *wake is true for the one push after which the caller must queue the owner. */
 int mailbox_push(Mailbox *box, Message *msg, bool *wake);
 

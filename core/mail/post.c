@@ -10,17 +10,21 @@
 #include "ground/metrics.h"
 #include "mail/atom.h"
 #include "mail/codec.h"
+#include "mail/letter.h"
 #include "mail/overflow.h"
 #include "mail/registry.h"
 
 #define LOGGED_A_SECOND 10
+#define ECHOES_A_SECOND 1000
 
 static PostCalls calls; /* written by post_open before other threads exist */
 
-/* The log of dead letters: at most LOGGED_A_SECOND lines in each second, then how many more there were. */
+/* The log of dead letters: at most LOGGED_A_SECOND lines in each second, then how many more there were. `echoes`: see
+ * is_one_echo_too_many. */
 static struct {
     pthread_mutex_t lock; /* guards the rest */
     uint64_t second, logged, kept_back;
+    uint64_t echo_second, echoes;
 } rate = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void post_open(PostCalls with) { calls = with; }
@@ -83,9 +87,9 @@ int post_send(Message *msg) {
     if (msg->kind == MESSAGE_REPLY || msg->kind == MESSAGE_FAIL) registry_answered(slot, msg->ref);
     do {
         err = mailbox_push(&slot->box, msg, &wake);
-        if (__builtin_expect(err == 0, 1)) {
+        if (__builtin_expect(err >= 0, 1)) {
             if (wake) wake_owner(slot);
-            return 0;
+            return err;
         }
     } while (err == UV_ENOBUFS && make_room(slot, msg->to));
     return err == UV_ENOBUFS ? not_taken(slot, msg) : err;
@@ -133,14 +137,45 @@ static void notice(MessageKind kind, const Message *request) {
     post_deliver(msg);
 }
 
-/* The name of the handler a message is for; not NUL-terminated. */
-static const char *name_of(const Message *msg, int *len) {
-    size_t size = 0;
-    const char *name = msg->flags & MESSAGE_NAMED ? codec_first_string(msg, &size) : atom_text(msg->name, &size);
-    if (msg->kind == MESSAGE_START) name = "init", size = 4;
-    *len = (int)(size < ATOM_TEXT_MAX ? size : ATOM_TEXT_MAX);
-    return name != NULL ? name : "";
+/* ---- topics ---- */
+
+Message *post_notice(Topic topic) {
+    const char *name = topic_name(topic);
+    size_t len = strlen(name);
+    Message *msg = message_new(MESSAGE_SEND, 512);
+    if (msg == NULL) return NULL;
+    msg->flags = MESSAGE_NOTICE;
+    if ((msg->name = atom_intern(name, len)) == 0) { /* the table of atoms is full */
+        codec_put_string(&msg, name, len);           /* fits: cannot fail */
+        msg->flags |= MESSAGE_NAMED;
+        msg->argc = 0;
+    }
+    return msg;
 }
+
+void post_notify(Topic topic, Message *notice, uint64_t except) {
+    uint64_t to[TOPIC_SUBSCRIBERS_MAX];
+    size_t count = topic_subscribers(topic, to);
+    for (size_t i = 0; i < count; i++) {
+        if (to[i] == except) continue;
+        Message *msg = message_copy(notice);
+        if (msg == NULL) {
+            metrics_add(METRIC_dead_notice, 1);
+            continue;
+        }
+        msg->to = to[i];
+        int err = post_send(msg);
+        if (err == UV_ESRCH) {
+            topic_unsubscribe(topic, to[i]);
+            message_free(msg);
+        } else if (err < 0) {
+            post_refuse(msg, err);
+        }
+    }
+    message_free(notice);
+}
+
+/* ---- dead letters ---- */
 
 static void log_letter(const Message *msg, const char *why) {
     uint64_t second = clock_now() / CLOCK_NS_PER_S, more = 0;
@@ -156,52 +191,70 @@ static void log_letter(const Message *msg, const char *why) {
     pthread_mutex_unlock(&rate.lock);
     if (more > 0) log_format(LOG_WARN, "", "dead letters: %llu more, not shown", (unsigned long long)more);
     if (!speak) return;
-    char to[PID_TEXT_MAX], from[PID_TEXT_MAX], values[160];
-    int name_len;
-    const char *name = name_of(msg, &name_len);
-    if (msg->kind >= MESSAGE_REPLY) name = "answer", name_len = 6;
-    if (msg->kind == MESSAGE_DOWN) name = "down", name_len = 4;
-    if (msg->kind == MESSAGE_EXIT) name = "exit", name_len = 4;
+    char to[PID_TEXT_MAX], from[PID_TEXT_MAX], text[ATOM_TEXT_MAX + 160];
     pid_text(msg->to, to);
     pid_text(msg->from, from);
-    size_t len = 0;
-    for (int i = 0; i < msg->argc && len + 8 < sizeof values; i++) {
-        if (i > 0) len += (size_t)snprintf(values + len, sizeof values - len, ", ");
-        len += codec_show(msg, i, 2, values + len, sizeof values - len);
-    }
-    values[len] = '\0';
-    log_format(LOG_WARN, "", "dead letter: %.*s(%s) from %s to %s: %s", name_len, name, values, from, to, why);
+    letter_show(msg, 2, text, sizeof text);
+    log_format(LOG_WARN, "", "dead letter: %s from %s to %s: %s", text, from, to, why);
 }
 
-static void dead_letter(const Message *msg, int why) {
-    switch (why) {
-    case UV_ENOBUFS:
-        metrics_add(METRIC_dead_full, 1);
-        log_letter(msg, "its mailbox is full");
-        break;
-    case UV_ENOENT:
-        metrics_add(METRIC_dead_handler, 1);
-        log_letter(msg, "it has no such handler");
-        break;
-    case UV_ETIMEDOUT:
-        metrics_add(METRIC_dead_late, 1);
-        log_letter(msg, "the asker had given up");
-        break;
-    case UV_EHOSTUNREACH:
-        metrics_add(METRIC_dead_unreachable, 1);
-        log_letter(msg, "no way to that node");
-        break;
-    default:
-        metrics_add(METRIC_dead_pid, 1);
-        log_letter(msg, "it is dead");
+/* A subscriber that loses a letter over each one it hears of would never come to an end, as fast as it can. Of the
+ * letters of subscribers only so many are told in a second. */
+static bool is_one_echo_too_many(uint64_t from) {
+    if (from == 0 || !topic_has(TOPIC_DEAD_LETTER, from)) return false;
+    uint64_t second = clock_now() / CLOCK_NS_PER_S;
+    pthread_mutex_lock(&rate.lock);
+    if (rate.echo_second != second) rate.echo_second = second, rate.echoes = 0;
+    bool too_many = rate.echoes++ >= ECHOES_A_SECOND;
+    pthread_mutex_unlock(&rate.lock);
+    return too_many;
+}
+
+static void tell_letter(const Message *msg, const char *reason) {
+    size_t mark;
+    unsigned pairs = 2;
+    if (!topic_wanted(TOPIC_DEAD_LETTER)) return;
+    Message *notice = is_one_echo_too_many(msg->from) ? NULL : post_notice(TOPIC_DEAD_LETTER);
+    if (notice == NULL || codec_open_table(&notice, false, &mark) < 0 || codec_put_string(&notice, "to", 2) < 0 ||
+        codec_put_pid(&notice, msg->to) < 0 || put_field(&notice, "reason", reason) < 0 ||
+        letter_put(&notice, &pairs, msg) < 0 || codec_close_table(&notice, mark, pairs) < 0) {
+        message_free(notice);
+        metrics_add(METRIC_dead_notice, 1);
+        return;
     }
+    post_notify(TOPIC_DEAD_LETTER, notice, 0);
+}
+
+static const struct Fate {
+    int why;
+    Metric metric;
+    const char *reason, *text; /* for subscribers, for the log */
+} fates[] = {
+    {UV_ENOBUFS, METRIC_dead_full, "full", "its mailbox is full"},
+    {UV_ENOENT, METRIC_dead_handler, "no_handler", "it has no such handler"},
+    {UV_ETIMEDOUT, METRIC_dead_late, "late", "the asker had given up"},
+    {UV_EHOSTUNREACH, METRIC_dead_unreachable, "unreachable", "no way to that node"},
+    {UV_ESRCH, METRIC_dead_pid, "dead", "it is dead"}, /* the last one: for all else */
+};
+
+static void dead_letter(const Message *msg, int why) {
+    const struct Fate *fate = fates;
+    while (fate->why != why && fate->why != UV_ESRCH) fate++;
+    if (msg->flags & MESSAGE_NOTICE) { /* never a notice of a notice */
+        metrics_add(METRIC_dead_notice, 1);
+        if (why == UV_ENOENT) log_letter(msg, fate->text); /* a subscriber that can't hear: somebody's mistake */
+        return;
+    }
+    metrics_add(fate->metric, 1);
+    log_letter(msg, fate->text);
+    tell_letter(msg, fate->reason);
 }
 
 /* Why an ask fails, for its asker. */
 static void fail_ask(const Message *msg, int why) {
     char who[PID_TEXT_MAX], text[PID_TEXT_MAX + ATOM_TEXT_MAX + 64];
     int name_len;
-    const char *name = name_of(msg, &name_len);
+    const char *name = letter_name(msg, &name_len);
     pid_text(msg->to, who);
     if (why == UV_ENOENT) {
         snprintf(text, sizeof text, "%s has no handler on_%.*s", who, name_len, name);

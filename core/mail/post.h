@@ -5,6 +5,7 @@
 #define MAIL_POST_H
 #include <stdbool.h>
 #include "mail/message.h"
+#include "mail/topic.h"
 
 typedef struct PostCalls {
     void (*wake)(void *owner); /* the owner of a mailbox must be queued to run */
@@ -12,11 +13,11 @@ typedef struct PostCalls {
 
 void post_open(PostCalls calls); /* before anybody posts */
 
-#define POST_DROPPED 1 /* taken, though for nothing */
+#define POST_DROPPED 2 /* taken, though for nothing */
 
-/* Delivers msg to msg->to. 0: taken. POST_DROPPED: taken, and a dead letter already, since the mailbox is full and
- * drops the newest. Else the caller still owns it: UV_ESRCH dead pid, UV_ENOBUFS full mailbox,
- * UV_EHOSTUNREACH another node's pid and no way there. */
+/* Delivers msg to msg->to. 0: taken; MAILBOX_CROWDED: taken, too, see mail/mailbox.h. POST_DROPPED: taken, and a dead
+ * letter already, since the mailbox is full and drops the newest. Else the caller still owns it: UV_ESRCH dead pid,
+ * UV_ENOBUFS full mailbox, UV_EHOSTUNREACH another node's pid and no way there. */
 int post_send(Message *msg);
 
 /* Delivers or refuses; takes msg whatever happens. */
@@ -28,8 +29,16 @@ void post_drop(Message *list, bool replaced);
 
 /* Takes a message that could not be delivered or answered, `why` a code of post_send, UV_ENOENT for no handler,
  * UV_ETIMEDOUT for an answer, or a request that waited, whose asker has given up: counts the dead letter, logs it (a
- * few a second, the rest as a number), and lets the sender of a request, monitor or link know. */
+ * few a second, the rest as a number), tells the subscribers of dead letters, and lets the sender of a request, monitor
+ * or link know. */
 void post_refuse(Message *msg, int why);
+
+/* A message to the subscribers of a topic, to which the caller adds the one value they get; NULL when memory is
+ * short. Gives. */
+Message *post_notice(Topic topic);
+/* Sends it to each subscriber but `except` (0 = none); takes it. Nobody waits: a subscriber that is full does not get
+ * it, which is counted; one that is dead is none any more. */
+void post_notify(Topic topic, Message *notice, uint64_t except);
 
 /* Answers the request `ref` of `asker` with an error object {code, message, actor, reason}. `code` "down", "full", ...;
  * `reason` may be NULL. */

@@ -87,6 +87,12 @@ void scheduler_ready(Task *task) {
 
 void scheduler_born(Task *task) {
     if (self == NULL || newborn_push(&self->newborn, task) < 0) hand_in(task);
+    else if (workers.seed != 0) worker_wake_one(); /* a shuffled schedule has everybody steal, however short the work */
+}
+
+/* May thieves take from its queues? */
+static bool shares(const Worker *w) {
+    return workers.seed != 0 || atomic_load_explicit(&w->share, memory_order_relaxed);
 }
 
 /* All that was handed in goes to this worker; gives the first. */
@@ -130,7 +136,7 @@ static Task *steal(Worker *w) {
         if (v == w || atomic_load_explicit(&v->state, memory_order_acquire) == WORKER_OFF) continue;
         Task *task = ring_length(&v->late) > 0 ? ring_take(&v->late) : NULL;
         if (task != NULL) return keep_rest(w, &task, 1);
-        if (!atomic_load_explicit(&v->share, memory_order_relaxed)) continue;
+        if (!shares(v)) continue;
         size_t count = newborn_take(&v->newborn, true, loot, STEAL_MOST);
         if (count == 0) count = ring_take_half(&v->ready, loot, STEAL_MOST);
         if (count > 0) return keep_rest(w, loot, count);
@@ -206,8 +212,7 @@ static bool anything_to_take(void) {
     for (int i = 0; i < workers.count + workers.spares; i++) {
         Worker *v = &workers.all[i];
         if (atomic_load_explicit(&v->state, memory_order_acquire) == WORKER_OFF) continue;
-        if (ring_length(&v->late) > 0 || (atomic_load_explicit(&v->share, memory_order_relaxed) && worker_has_work(v)))
-            return true;
+        if (ring_length(&v->late) > 0 || (shares(v) && worker_has_work(v))) return true;
     }
     return false;
 }

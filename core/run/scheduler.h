@@ -12,6 +12,8 @@
  *    until it comes back.
  * 5. Workers with nothing to do spin shortly, then sleep; when all sleep, the watchdog does too.
  *
+ * 6. With a seed the schedule is shuffled, and everybody steals whatever there is, for tests.
+ *
  * Threads: scheduler_ready from any; scheduler_born from a worker; the rest as it says. */
 #ifndef RUN_SCHEDULER_H
 #define RUN_SCHEDULER_H

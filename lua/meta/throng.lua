@@ -47,6 +47,8 @@ local pid = {}
 ---@field on_other? fun(self: table, name: string, ...: any): ...  messages there is no on_<name> for
 ---@field on_down? fun(self: table, pid: pid, reason: any, ref: ref) a monitored actor is gone
 ---@field on_exit? fun(self: table, pid: pid, reason: any)  a linked actor is gone, and we trap exits
+---@field on_dead_letter? fun(self: table, letter: throng.DeadLetter)  see throng.dead_letters
+---@field on_crash? fun(self: table, report: throng.CrashReport)  see throng.crash_reports
 ---@field on_interrupt? fun(self: table, signal: "INT"|"TERM"|"HUP") the root actor only; without it the node ends
 ---@field [string] any                on_<name>(self, ...): the handler of message <name>; what it returns is the reply
 
@@ -128,7 +130,9 @@ function throng.spawn(module, ...) end
 ---@field memory? integer             bytes its VM may hold, from 65536 on; setting actor.memory if not given
 ---@field mailbox? throng.MailboxOptions  what is not given is the behaviour's
 ---@field allow? ("io"|"os"|"debug"|"package")[] libraries that are closed otherwise; only what one was allowed oneself
+---@field restarts? integer           how many it replaces, one after the other: a crash report says so
 ---@field wait? number                wait this many ms for init, and raise its error, or the code "timeout"
+---@field pid? pid                    with wait, spawn_with puts it here before it waits, for who has to end the newborn
 
 --- As spawn, with options. Raises the code "name_taken" too.
 ---@param options throng.SpawnOptions
@@ -185,6 +189,35 @@ function throng.unregister(name) end
 ---@return pid?  nil: nobody has that name
 function throng.whereis(name) end
 
+--- Makes this actor a member of a group on this node; groups are there while they have members. When it ends it has
+--- left before anybody hears of its end. Joining twice is joining once.
+---@param group string  1 to 200 bytes; groups and names of actors have nothing to do with each other
+---@return boolean joined  true: it is a member now
+---@return "limit"|nil why  it is in 1000 groups already
+function throng.join(group) end
+
+---@param group string
+---@return boolean left  false: it was no member
+function throng.leave(group) end
+
+--- The members of a group, in the order of joining; {} if there are none.
+---@param group string
+---@return pid[]
+function throng.members(group) end
+
+--- The groups there are, with the count of their members.
+---@return table<string, integer>
+function throng.groups() end
+
+--- One message to all members of a group, us too if we are one; it is encoded once. 0 if there is nobody in it.
+---@param group string
+---@param name string
+---@param ... any
+---@return integer taken  how many mailboxes took it
+---@usage
+---   throng.publish("players", "news", "the gates are open")
+function throng.publish(group, name, ...) end
+
 --- A message to oneself, later.
 ---@param ms number
 ---@param name string  as in send
@@ -222,6 +255,16 @@ function throng.monitor(whom) end
 ---@return boolean removed
 function throng.demonitor(monitor) end
 
+--- Waits until that actor is gone, `ms` at most. Of its last messages some may still wait in our mailbox.
+---@param whom pid
+---@param ms number
+---@return boolean gone
+---@return any reason  why it went, "noproc" if it was gone already; "timeout" if it is not gone
+---@usage
+---   throng.stop(guy)
+---   if not throng.await(guy, 1000) then throng.kill(guy) end
+function throng.await(whom, ms) end
+
 --- Ties two lives together: when one ends by other than "normal" the other does too, unless it traps exits.
 ---@param whom pid
 function throng.link(whom) end
@@ -233,6 +276,49 @@ function throng.unlink(whom) end
 ---@param on boolean
 ---@return boolean former
 function throng.trap_exits(on) end
+
+---@class throng.DeadLetter     what on_dead_letter(self, letter) gets
+---@field to pid
+---@field from? pid             nil: the node itself
+---@field name string           of its handler; "answer" for a late reply, "down" and "exit" for notices nobody hears
+---@field values table          the arguments, their number in `n`; 4000 bytes and 16 tables deep at most
+---@field cut? boolean          true: there was more in the values
+---@field reason "dead"|"full"|"no_handler"|"late"|"unreachable"
+
+--- Subscribes to dead letters: each is a message dead_letter(letter), from nobody. A subscriber that dies is dropped;
+--- what does not fit its mailbox is counted (stats, dead_notice), and is no dead letter. Letters that subscribers lose
+--- themselves are told up to 1000 a second, so that nobody runs in circles.
+---@param who boolean|pid  true or false: this actor; or another one's pid
+---@param on? boolean      with a pid; true if not given
+---@return boolean done    on: it is subscribed now; off: it was
+---@return "dead"|"limit"|nil why  64 subscribers are the most
+---@usage
+---   function Me:init() throng.dead_letters(true) end
+---   function Me:on_dead_letter(letter) throng.log.warn("lost", {name = letter.name, why = letter.reason}) end
+function throng.dead_letters(who, on) end
+
+---@class throng.CrashReport    what on_crash(self, report) gets
+---@field pid pid
+---@field name? string          that it was registered by
+---@field behaviour string
+---@field version string
+---@field code string           "error", "memory", or that of the table which was raised, 100 bytes at most
+---@field message string        the error's text, 2000 bytes at most
+---@field traceback string
+---@field during "handler"|"init"|"terminate"|"fork"|"body"
+---@field handling? {name: string, from: pid?, values: table, cut: boolean?}  the message; as in throng.DeadLetter
+---@field uptime number         milliseconds since its spawn
+---@field restarts integer      as spawn_with was told; 0 if not
+
+--- Subscribes to crashes of actors: each is a message crash(report), from nobody; all as with dead_letters. An actor is
+--- not told of its own crash. The log has the same as one block.
+---@param who boolean|pid
+---@param on? boolean
+---@return boolean done
+---@return "dead"|"limit"|nil why
+---@usage
+---   function Me:on_crash(report) throng.publish("admins", "alarm", report.behaviour, report.message) end
+function throng.crash_reports(who, on) end
 
 --- The name of this node.
 ---@return string
@@ -272,6 +358,7 @@ function throng.info(pid) end
 ---@field deadlocks integer       asks that would have closed a circle
 ---@field skipped integer         requests that were not begun, since their asker had given up or died
 ---@field spawned integer
+---@field copied integer          those whose VM was copied from one in which their behaviour's body had run
 ---@field exited integer          actors that ended, however
 ---@field crashed integer         those that ended by an error
 ---@field preempted integer       slices that were cut short
@@ -282,6 +369,7 @@ function throng.info(pid) end
 ---@field dead_handler integer    dead letters: it has no such handler
 ---@field dead_late integer       dead letters: an answer, or a request, whose asker had given up
 ---@field dead_unreachable integer dead letters: no way to that node
+---@field dead_notice integer     notices of dead letters and crashes that did not reach a subscriber: it was full
 ---@field actors integer          alive now
 ---@field workers integer         threads that run actors
 ---@field waiting integer         messages in all mailboxes now

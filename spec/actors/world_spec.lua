@@ -31,18 +31,18 @@ local function world_of(code, arguments)
     return Guy]]):format(code), ["real_guy.lua"] = assert(io.open(ACTORS .. "/guy.lua")):read("a")}})
 end
 
---- A root actor that makes the world, and kills the actor named `who` as soon as it has the log say `after`.
-local function world_with_death(who, arguments)
-  return {options = {"--path", ACTORS}, args = words(who .. " " .. arguments), script = [[
+--- A root actor that makes the world, and kills the actor named `who` as soon as there is one named `seen`.
+local function world_with_death(who, seen, arguments)
+  return {options = {"--path", ACTORS}, args = words(who .. " " .. seen .. " " .. arguments), script = [[
     local throng = require "throng"
     local Root = {}
-    function Root:init(who, ...)
-      self.who = who
+    function Root:init(who, seen, ...)
+      self.who, self.seen = who, seen
       throng.spawn("world", ...)
       throng.every(1, "look")
     end
     function Root:on_look()
-      local pid = not self.killed and throng.whereis(self.who)
+      local pid = not self.killed and throng.whereis(self.seen) and throng.whereis(self.who)
       if pid then
         throng.kill(pid)
         self.killed = true
@@ -124,7 +124,7 @@ describe("the world", function()
   it("when quiet logs a status line a second, and no beats", function()
     local n = node.start(world "--quiet --rate 200")
     for _ = 1, 2 do
-      n:read_until("info  core <[%d.]+> status actors=5 messages=%d+ messages_per_second=%d+ rss_bytes=%d+"
+      n:read_until("info  core <[%d.]+> status actors=6 messages=%d+ messages_per_second=%d+ rss_bytes=%d+"
                    .. " tick_p99_us=%d+%.%d ticks=%d+\n")
     end
     n:signal "INT"
@@ -227,22 +227,66 @@ describe("the world's losses", function()
     if r.json then assert.are.equal(missing, r.json.lost) end
   end
 
-  it("are told: a Guy that was killed; the others live on", function()
-    local r = node.run(world_with_death("region-1/guy-2", "--guys 3 --ticks 30 --rate 100"))
-    assert.are.equal(1, r.code)
-    assert.is_truthy(r.err:find('missing who="region-1/guy-2: killed"', 1, true))
-    assert.is_truthy(r.err:find("warn  region%-1 <[%d.]+> lost a guy guy=2 pid=<[%d.]+> reason=killed\n"))
-    local sum, lost = r.out:match("hunger sum (%d+), .*lost (%d+),")
-    assert.are.equal("60", sum) -- of two Guys
-    assert.are.equal("30", lost)
+  --- What is the same when all were replaced: exit 0, and the sum is that of the ticks since each was born.
+  local function assert_replaced(r, restarts, of, ...)
+    assert.are.equal(0, r.code)
+    assert.are.equal(restarts, r.json.restarts)
+    assert.are.equal(of, r.json.hunger_sum + r.json.lost)
+    for _, who in ipairs {...} do
+      assert.is_truthy(table.concat(r.json.missing, "\n"):find(who, 1, true), r.out)
+    end
+  end
+
+  it("are made good: a Guy that was killed has a successor of the same name at once; the others live on", function()
+    local r = node.run(world_with_death("region-1/guy-2", "region-1/guy-3", "--guys 3 --ticks 30 --rate 100"))
+    assert.are.equal(0, r.code)
+    local pid, rest = r.err:match("warn  region%-1 <[%d.]+> lost a guy guy=2 pid=(<[%d.]+>) reason=killed\n(.*)")
+    local successor = rest:match("^[^\n]*region%-1 <[%d.]+> spawned guy=region%-1/guy%-2 pid=(<[%d.]+>)\n")
+    assert.is_truthy(successor and successor ~= pid, r.err)
+    local sum, lost, restarts = r.out:match("hunger sum (%d+), .*lost (%d+), .*restarts (%d+)\n")
+    assert.are.equal("1", restarts)
+    assert.are.equal(90, sum + lost)
+    assert.is_true(tonumber(sum) > 60)
+    assert.is_truthy(r.err:find(("region-1/guy-2 %s ticked hunger=%d "):format(successor, sum - 60), 1, true))
+    assert.are.equal(sum == "90" and 3 or 2, count(r.err, "ticked hunger=30 ")) -- 90: he came before the first beat
   end)
 
-  it("are told: a Region that was killed, and its Guys end with it; the other Region lives on", function()
-    local r = node.run(world_with_death("region-2", "--regions 2 --guys 3 --ticks 30 --rate 100"))
-    assert_missing(r, 90, 180, 1, "region-2: killed")
-    local before, after = r.err:match("^(.-)lost a region(.*)$")
-    assert.is_truthy(before and after:find("region-1/guy-3", 1, true))
-    assert.is_nil(after:find("info  region%-2/guy.*info  region%-2/guy.*info  region%-2/guy.*info  region%-2/guy"))
+  it("are made good: a Region that was killed; its Guys end with it, new ones come; the other lives on", function()
+    local r = node.run(world_with_death("region-2", "region-2/guy-3", "--regions 2 --guys 3 --ticks 30 --rate 100"))
+    assert.are.equal(0, r.code)
+    local sum, lost, restarts = r.out:match("hunger sum (%d+), .*lost (%d+), .*restarts (%d+)\n")
+    assert.are.same({"1", 180}, {restarts, sum + lost})
+    assert.is_true(tonumber(sum) > 90 and tonumber(lost) % 3 == 0)
+    for guy = 1, 3 do
+      assert.are.equal(2, count(r.err, "spawned guy=region%-2/guy%-" .. guy .. " "))
+      assert.are.equal(1, count(r.err, ("region%%-2/guy%%-%d <[%%d.]+> ticked hunger=%d "):format(guy, (sum - 90) // 3)))
+      assert.are.equal(1, count(r.err, ("region%%-1/guy%%-%d <[%%d.]+> ticked hunger=30 "):format(guy)))
+    end
+    assert.are.equal(1, count(r.err, "warn  core <[%d.]+> lost a region pid=<[%d.]+> reason=killed region=2\n"))
+    assert.is_nil(r.err:find("lost a guy"))
+  end)
+
+  it("are made good also when a dead Region's Guys take their time, and have their names still", function()
+    local o = world_with_death("region-1", "region-1/guy-3", "--guys 3 --ticks 60 --rate 100")
+    local slow = world_of("function Guy:terminate() throng.sleep(200) end", "")
+    o.files = slow.files
+    o.options = {"--path", ".", "--path", ACTORS}
+    local r = node.run(o)
+    assert.are.equal(0, r.code)
+    assert.is_truthy(r.out:find("restarts 1\n"))
+    assert.is_nil(r.err:find("crashed"))
+    assert.are.equal(1, count(r.err, "a child failed"))
+  end)
+
+  it("are made good in time for the sum: who waits to come back then comes at once", function()
+    local r = node.run(world_of([[
+      function Guy:on_tick()
+        if self.number == 2 then throng.exit("weak") end
+        base.on_tick(self)
+      end]], "--guys 3 --ticks 30 --rate 0 --json"))
+    assert.are.equal(0, r.code)
+    assert.are.equal(60, r.json.hunger_sum)
+    assert.is_true(r.json.restarts >= 4)
   end)
 
   it("take the rest along when it is the core", function()
@@ -266,55 +310,66 @@ describe("the world's losses", function()
     assert.are.equal(7, r.code)
   end)
 
-  it("are told: Guys that crash in a tick, on different ones", function()
+  it("are made good: Guys that crash in a tick, on different ones", function()
     local r = node.run(world_of([[
       function Guy:on_tick()
         if self.number % 2 == 0 and self.hunger == self.number then error("no food") end
         base.on_tick(self)
       end]], "--guys 6 --ticks 10 --rate 0 --json"))
-    assert.are.equal(30, r.json.hunger_sum)
-    assert_missing(r, 30, 60, 3, "region-1/guy-2: ", "region-1/guy-4: ", "region-1/guy-6: ")
+    assert_replaced(r, 6, 60, "region-1/guy-2: ", "region-1/guy-4: ", "region-1/guy-6: ")
+    assert.are.equal(3 * 10 + 1 + 0 + 3, r.json.hunger_sum) -- born anew at 9, 10 and 7
     assert.is_truthy(r.json.missing[1]:find("guy.lua:%d+: no food"))
     assert.are.equal(10, r.json.ticks)
   end)
 
-  it("are told: Guys that took a tick and died of it before the others had it", function()
+  it("are made good: Guys that took a tick and died of it before the others had it", function()
     local r = node.run(world_of([[
       function Guy:on_tick()
         base.on_tick(self)
         if self.number <= 5 and self.hunger == 3 then throng.exit("weary") end
-      end]], "--guys 50 --ticks 10 --rate 0 --json"))
-    assert.are.equal(450, r.json.hunger_sum)
-    assert_missing(r, 50, 500, 5, "region-1/guy-1: weary", "region-1/guy-5: weary")
+      end]], "--guys 50 --ticks 4 --rate 0 --json"))
+    assert_replaced(r, 5, 200, "region-1/guy-1: weary", "region-1/guy-5: weary")
   end)
 
-  it("are told: Guys that are never born", function()
+  it("are told: Guys that are never born, though they are tried again", function()
     local r = node.run(world_of([[
-      function Guy:init(number)
+      function Guy:init(number, later)
         if number == 2 then error("stillborn") end
-        base.init(self, number)
+        base.init(self, number, later)
       end]], "--guys 3 --ticks 2 --rate 0 --json"))
     assert.are.equal(4, r.json.hunger_sum)
     assert_missing(r, 2, 6, 1, "region-1/guy-2: ")
+    assert.is_true(r.json.restarts >= 1)
   end)
 
-  it("are told when nobody is left; the world ends all the same", function()
+  it("of all Guys, in every tick, are made good, and the world ends all the same", function()
     local r = node.run(world_of([[function Guy:on_tick() throng.exit("gone") end]],
                                 "--regions 2 --guys 10 --ticks 3 --rate 0 --json"))
     assert.are.equal(0, r.json.hunger_sum)
-    assert.are.equal(10, #r.json.missing) -- of 20, the first are named
-    assert_missing(r, 60, 60, 20)
+    assert.are.equal(10, #r.json.missing) -- of 60, the first are named
+    assert_replaced(r, 60, 60)
   end)
 
-  it("are told: a Guy in an endless loop holds nobody up for longer than the patience", function()
+  it("too many make a Region give up, and then the world; it ends, and says why", function()
+    local r = node.run(world_of([[function Guy:on_tick() throng.exit("gone") end]],
+                                "--guys 10 --ticks 1000 --rate 0 --json --restarts 15"))
+    assert.are.equal(1, r.code)
+    assert.is_truthy(r.err:find("lost more than 15 Guys in 5 s, the last one to: gone", 1, true))
+    assert.is_truthy(r.err:find("the Regions' supervisor is gone reason=\"gave up: child 'region-1' failed, which is "
+      .. "more than 15 restarts in 5 s", 1, true))
+    assert.is_truthy(r.err:find("the world is not whole lost=10 ", 1, true))
+    assert.is_true(r.json.ticks < 1000)
+  end)
+
+  it("are made good: a Guy in an endless loop holds nobody up for longer than the patience", function()
     local r = node.run(world_of([[
       function Guy:on_tick()
         base.on_tick(self)
         while self.number == 2 and self.hunger == 3 do end
       end
-      function Guy:on_look() end]], "--guys 3 --ticks 10 --rate 0 --json --patience " .. 0.3 + node.slow / 10))
-    assert.are.equal(20, r.json.hunger_sum)
-    assert_missing(r, 10, 30, 1, "region-1/guy-2: stuck, did not take beat 4")
+      function Guy:on_look() end]], "--guys 3 --ticks 6 --rate 0 --json --patience " .. 0.3 + node.slow / 10))
+    assert_replaced(r, 1, 18, "region-1/guy-2: stuck, did not take beat 4")
+    assert.is_true(r.json.hunger_sum >= 12 and r.json.hunger_sum <= 14) -- he was born anew at 4 at the earliest
   end)
 
   it("are told: a Guy that does not answer when hunger is counted", function()
@@ -340,7 +395,7 @@ describe("the world's losses", function()
 
   it("are told: a Region that can't make its Guys", function()
     local r = node.run(world("--guys 10 --ticks 2 --rate 0 --json", {options = {"--set", "actors.limit=5"}}))
-    assert_missing(r, 0, 0, 1, "region-1: ")
+    assert_missing(r, 0, 0, 10, "region-1: ")
     assert.is_truthy(r.json.missing[1]:find("actors.limit", 1, true))
   end)
 

@@ -11,6 +11,7 @@ local MODULES <const> = {
     function Me:on_nil_function() return 1, nil, print end
     function Me:on_hang() throng.sleep(600000) end
     function Me:on_compute() while true do end end
+    Me.on_hold = scene.on_hold
     function Me:on_late(ms, value) throng.sleep(ms) return value end
     function Me:on_leave(reason) throng.exit(reason) end
     function Me:on_count() self.count = (self.count or 0) + 1 return self.count end
@@ -210,8 +211,7 @@ describe("ask", function()
     assert.are.same({"full"}, {run [[
       function Me:init()
         local e = throng.spawn_with({mailbox = {limit = 1}}, "echo")
-        e:ask("echo", 1)
-        e:send "compute"
+        hold(e)
         while e:send("echo", 2) do end
         done(try(throng.ask, e, "echo", 3).code)
       end

@@ -116,6 +116,262 @@ describe("a dead letter", function()
   end)
 end)
 
+describe("throng.dead_letters", function()
+  local HEARS <const> = [[
+    function Me:on_dead_letter(letter) note(self, letter) if self.heard then self:heard(letter) end end
+  ]]
+
+  it("tells a subscriber of each letter: to whom, from whom, name, values, and why", function()
+    local letters, sender = run(HEARS .. [[
+      function Me:init()
+        self.dead = throng.spawn_with({monitor = true}, "plain")
+        throng.kill(self.dead)
+      end
+      function Me:on_down()
+        local p = throng.spawn "busy"
+        self.names = {[self.dead] = "dead", [p] = "busy", [throng.self()] = "me"}
+        assert(throng.dead_letters(true) == true)
+        self.dead:send("one", 1, "two", {x = {1, 2}}, nil, 1.5, nil)
+        p:send("dance", p)
+        try(throng.ask, p, "sing")
+        hold(p)
+        try(throng.ask_within, 1, p, "late")
+        release()
+      end
+      function Me:heard(letter)
+        self.sender = throng.sender()
+        if letter.reason ~= "late" then return end
+        for _, noted in ipairs(self.notes) do
+          noted[1].to, noted[1].from = self.names[noted[1].to], self.names[noted[1].from]
+        end
+        done(self.notes, self.sender)
+      end
+    ]], {busy = "Me.on_hold = scene.on_hold function Me:on_late() return 'late' end", options = {"--log", "off"}})
+    assert.are.equal("nil", sender) -- from nobody
+    assert.are.equal(4, #letters)
+    local values = letters[1][1].values
+    assert.are.same({1, "two", {x = {1, 2}}, 1.5, 6}, {values["1"], values["2"], values["3"], values["5"], values.n})
+    letters[1][1].values = nil
+    assert.are.same({to = "dead", from = "me", name = "one", reason = "dead"}, letters[1][1])
+    assert.are.same({"busy", "me", "dance", "no_handler", 1}, {letters[2][1].to, letters[2][1].from, letters[2][1].name,
+                                                                letters[2][1].reason, letters[2][1].values.n})
+    assert.are.same({"sing", "no_handler"}, {letters[3][1].name, letters[3][1].reason})
+    local late = letters[4][1] -- a request that was not begun
+    assert.are.same({"busy", "me", "late", "late", 0}, {late.to, late.from, late.name, late.reason, late.values.n})
+  end)
+
+  it("tells of what did not fit into a mailbox, of a timer's letter, and of a down nobody hears", function()
+    assert.are.same({{{"down", "no_handler", true}, {"full", "full", false}, {"nothing", "no_handler", true}}}, {run(HEARS .. [[
+      function Me:init()
+        throng.dead_letters(true)
+        self.deaf = throng.spawn "deaf"
+      end
+      function Me:heard()
+        if #self.notes == 2 then
+          local small = throng.spawn_with({mailbox = {limit = 1}}, "small")
+          small:ask "ping"
+          hold(small)
+          small:send "ping" small:send "full"
+          release()
+        elseif #self.notes == 3 then
+          local found = {}
+          for i, noted in ipairs(self.notes) do
+            found[i] = {noted[1].name, noted[1].reason, noted[1].to == self.deaf}
+          end
+          table.sort(found, function(a, b) return a[1] < b[1] end)
+          done(found)
+        end
+      end
+    ]], {deaf = [[
+      function Me:init()
+        throng.after(1, "nothing")
+        throng.kill(throng.spawn_with({monitor = true}, "plain"))
+      end
+    ]], small = "Me.on_hold = scene.on_hold function Me:on_ping() end"})})
+  end)
+
+  it("subscribes and unsubscribes oneself or another, each once", function()
+    assert.are.same({true, true, 1, true, true, false, 3, 1}, {run([[
+      function Me:on_dead_letter(letter) note(self, letter) end
+      function Me:init()
+        self.dead = throng.spawn_with({monitor = true}, "plain")
+        throng.kill(self.dead)
+      end
+      function Me:on_down()
+        local other = throng.spawn "hears"
+        local one, two = throng.dead_letters(true), throng.dead_letters(throng.self())
+        throng.dead_letters(other)
+        self.dead:send "both"
+        local mine = other:ask "count"
+        local off, other_off, again = throng.dead_letters(false), throng.dead_letters(other, false),
+                                      throng.dead_letters(other, false)
+        self.dead:send "neither"
+        throng.dead_letters(other, true)
+        self.dead:send "other" self.dead:send "other"
+        self.found = {one, two, mine, off, other_off, again, other:ask "count"}
+        throng.send(throng.self(), "look")
+      end
+      function Me:on_look()
+        self.found[8] = #self.notes
+        done(table.unpack(self.found))
+      end
+    ]], {hears = [[
+      function Me:on_dead_letter() self.n = (self.n or 0) + 1 end
+      function Me:on_count() return self.n end
+    ]]})})
+  end)
+
+  it("takes 64 subscribers, none that is dead, and nothing else than pids and booleans", function()
+    assert.are.same({false, "dead", 64, false, "limit", true, true, true, true}, {run [[
+      function Me:init()
+        self.dead = throng.spawn_with({monitor = true}, "plain")
+        throng.kill(self.dead)
+      end
+      function Me:on_down()
+        local wrong, why = throng.dead_letters(self.dead)
+        local count, good, limit = 0, nil, nil
+        repeat
+          good, limit = throng.dead_letters(throng.spawn "plain")
+          if good then count = count + 1 end
+        until not good
+        done(wrong, why, count, good, limit, try(throng.dead_letters) ~= nil, try(throng.dead_letters, 5) ~= nil,
+             try(throng.dead_letters, throng.self(), 5) ~= nil, try(throng.dead_letters, throng.after(1, "x")) ~= nil)
+      end
+    ]]})
+  end)
+
+  it("forgets a subscriber that dies, and tells the others on", function()
+    assert.are.same({3, 0}, {run([[
+      function Me:on_dead_letter(letter) self.count = (self.count or 0) + 1 end
+      function Me:init()
+        self.dead = throng.spawn_with({monitor = true}, "plain")
+        throng.dead_letters(self.dead)
+        throng.dead_letters(true)
+        throng.kill(self.dead)
+      end
+      function Me:on_down()
+        local before = throng.stats().dead_notice
+        for i = 1, 3 do self.dead:send("x", i) end
+        self.lost = throng.stats().dead_notice - before
+        throng.send(throng.self(), "look")
+      end
+      function Me:on_look() done(self.count, self.lost) end
+    ]])})
+  end)
+
+  it("makes no dead letter of what a subscriber does not take: it is counted", function()
+    assert.are.same({10, 9, 0, 1}, {run([[
+      function Me:init()
+        self.dead = throng.spawn_with({monitor = true}, "plain")
+        throng.kill(self.dead)
+      end
+      function Me:on_down()
+        local small = throng.spawn_with({mailbox = {limit = 1}}, "small")
+        small:ask "ping"
+        hold(small)
+        throng.dead_letters(small)
+        local before = throng.stats()
+        for i = 1, 10 do self.dead:send("x", i) end
+        local now = throng.stats()
+        throng.dead_letters(small, false)
+        release()
+        local count
+        repeat
+          local e = try(function() count = small:ask "ping" end)
+        until not e and count > 0
+        done(now.dead_pid - before.dead_pid, now.dead_notice - before.dead_notice, now.dead_full - before.dead_full, count)
+      end
+    ]], {small = [[
+      Me.on_hold = scene.on_hold
+      function Me:init() self.n = 0 end
+      function Me:on_dead_letter() self.n = self.n + 1 end
+      function Me:on_ping() return self.n end
+    ]]})})
+  end)
+
+  it("makes no dead letter of a notice that nobody has a handler for; the log says who is deaf", function()
+    assert.are.same({1, 1, 0}, {run [[
+      function Me:init()
+        self.dead = throng.spawn_with({monitor = true}, "plain")
+        throng.kill(self.dead)
+      end
+      function Me:on_down()
+        self.deaf, self.before = throng.spawn "plain", throng.stats()
+        throng.dead_letters(self.deaf)
+        self.dead:send "x"
+        self.deaf:ask "ping"
+        local now = throng.stats()
+        done(now.dead_pid - self.before.dead_pid, now.dead_notice - self.before.dead_notice,
+             now.dead_handler - self.before.dead_handler)
+      end
+    ]]})
+    assert.matches("dead letter: dead_letter%({.*}%) from <nobody> to <%d+%.%d+>: it has no such handler",
+                   scenario.last.err)
+  end)
+
+  it("does not run wild when subscribers lose letters over the letters they hear of", function()
+    local told, lost = run([[
+      function Me:init()
+        self.dead = throng.spawn_with({monitor = true}, "plain")
+        throng.kill(self.dead)
+      end
+      function Me:on_down()
+        for _ = 1, 2 do throng.dead_letters(throng.spawn("careless", self.dead)) end
+        self.dead:send "x"
+        throng.after(1, "look")
+      end
+      function Me:on_look() -- two for one: without an end to it, it doubles with each round
+        local lost = throng.stats().dead_notice
+        if lost == 0 then return throng.after(1, "look") end
+        done(throng.stats().dead_pid - lost, lost)
+      end
+    ]], {careless = [[
+      function Me:init(dead) self.dead = dead end
+      function Me:on_dead_letter() self.dead:send "echo" end
+    ]], options = {"--log", "off"}})
+    assert(told >= 1000 and told < 20000, told)
+    assert(lost > 0)
+  end)
+
+  it("tells a storm whole, to whoever has room for it", function()
+    assert.are.same({5000, 5000}, {run([[
+      function Me:on_dead_letter(letter)
+        self.count = (self.count or 0) + 1
+        assert(letter.values[1] == self.count)
+        if letter.values[1] == 5000 then done(self.count, throng.stats().dead_pid) end
+      end
+      function Me:init()
+        self.dead = throng.spawn_with({monitor = true}, "plain")
+        throng.kill(self.dead)
+      end
+      function Me:on_down()
+        throng.dead_letters(true)
+        throng.spawn("storm", self.dead)
+      end
+    ]], {storm = "function Me:init(dead) for i = 1, 5000 do dead:send('x', i) end end", options = {"--log", "off"}})})
+  end)
+
+  it("tells of letters larger and deeper than a subscriber could want, cut", function()
+    assert.are.same({"dance", true, 3, true, "{...}", "nil", "nil"}, {run(HEARS .. [[
+      function Me:init()
+        throng.dead_letters(true)
+        local deep = {}
+        for i = 1, 99 do deep = {deep} end
+        local p = throng.spawn "plain"
+        p:send("dance", deep, ("x"):rep(1000000), 3)
+        p:send("dance", "small")
+      end
+      function Me:heard(letter)
+        if #self.notes < 2 then return end
+        local first, at = self.notes[1][1], self.notes[1][1].values[1]
+        while type(at) == "table" do at = at[1] end
+        done(first.name, first.cut, first.values.n, #first.values[2] > 3000 and #first.values[2] < 4000, at,
+             first.values[3], letter.cut)
+      end
+    ]])})
+  end)
+end)
+
 describe("throng.stats", function()
   it("counts what is sent, handled, asked, spawned and ended, exactly", function()
     assert.are.same({sent = 10, asks = 5, spawned = 3, exited = 2, actors = 2}, run [[
@@ -149,7 +405,7 @@ describe("throng.stats", function()
         local wrong, stats = {}, throng.stats()
         for _, key in ipairs {"messages", "sent", "asks", "spawned", "exited", "crashed", "preempted", "stolen",
                               "slices", "skipped", "deadlocks", "dropped", "waiting", "dead_pid", "dead_full",
-                              "dead_handler", "dead_late", "dead_unreachable",
+                              "dead_handler", "dead_late", "dead_unreachable", "dead_notice",
                               "actors", "workers", "rss_bytes", "rss_peak_bytes", "cpu_ns"} do
           if math.type(stats[key]) ~= "integer" or stats[key] < 0 then wrong[#wrong + 1] = key end
         end

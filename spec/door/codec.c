@@ -92,6 +92,21 @@ static int letter_encode(lua_State *L) {
     return n + 1;
 }
 
+/* letter:excerpt(depth, room): a new letter, cut */
+static int letter_excerpt(lua_State *L) {
+    Message *msg = check(L);
+    int depth = (int)luaL_checkinteger(L, 2);
+    size_t room = (size_t)luaL_checkinteger(L, 3);
+    Letter *letter = new_letter(L);
+    bool cut = false;
+    letter->msg = message_new(MESSAGE_SEND, 0);
+    if (letter->msg == NULL) return luaL_error(L, "not enough memory");
+    int err = codec_put_excerpt(&letter->msg, msg, depth, room, &cut);
+    if (err < 0) return result(L, err);
+    lua_pushboolean(L, cut);
+    return 2;
+}
+
 /* letter:overfull(value): what encoding and putting answer when a gigabyte is written already, and encoding's text.
  * Only the counts say so: nothing may be read or written. */
 static int letter_overfull(lua_State *L) {
@@ -331,8 +346,9 @@ int luaopen_door_codec(lua_State *L) {
         {"put_pid", letter_put_pid},         {"open", letter_open},
         {"close", letter_close},             {"first_string", letter_first_string},
         {"first_field", letter_first_field}, {"show", letter_show},
-        {"overfull", letter_overfull},       {"limit", letter_limit},
-        {"deadline", letter_deadline},       {NULL, NULL},
+        {"overfull", letter_overfull},       {"excerpt", letter_excerpt},
+        {"limit", letter_limit},             {"deadline", letter_deadline},
+        {NULL, NULL},
     };
     if (luaL_newmetatable(L, LETTER)) {
         lua_pushcfunction(L, letter_free);

@@ -61,7 +61,7 @@ static int door_gc(lua_State *L) {
     return 0;
 }
 
-/* box:push(tag [, system]) -> wake, or nil and the error's name */
+/* box:push(tag [, system]) -> wake and whether it is crowded, or nil and the error's name */
 static int door_push(lua_State *L) {
     Door *d = check(L);
     bool wake = false;
@@ -69,9 +69,10 @@ static int door_push(lua_State *L) {
     if (msg == NULL) return luaL_error(L, "no memory");
     msg->ref = (uint64_t)luaL_checkinteger(L, 2);
     int err = mailbox_push(&d->box, msg, &wake);
-    if (err == 0) {
+    if (err >= 0) {
         lua_pushboolean(L, wake);
-        return 1;
+        lua_pushboolean(L, err == MAILBOX_CROWDED);
+        return 2;
     }
     message_free(msg); /* still ours */
     lua_pushnil(L);
@@ -264,7 +265,7 @@ static void push_one(Hammer *h, Pusher *p, MessageKind kind, uint64_t serial) {
         if (mailbox_drops_old(&h->box)) make_room(h);
         else sched_yield();
     }
-    expect(h, err == 0);
+    expect(h, err >= 0);
     if (wake) sem_post(&h->token);
 }
 

@@ -45,6 +45,13 @@ describe("tools/embed.lua", function()
       .. "throng.args lua/throng/args.lua 1:b", r.out)
   end)
 
+  it("takes tools/bench for a part of throng", function()
+    local r = embed({["tools/bench/init.lua"] = "a", ["tools/bench/work/tick.lua"] = "b"},
+                    "tools/bench/init.lua tools/bench/work/tick.lua")
+    assert.are.equal("", r.err)
+    assert.are.equal("throng.bench tools/bench/init.lua 1:athrong.bench.work.tick tools/bench/work/tick.lua 1:b", r.out)
+  end)
+
   it("gives tables of any size in which embedded_find finds each", function()
     local files, names, expected = {}, "", ""
     for i = 1, 9 do

@@ -640,4 +640,93 @@ describe("codec", function()
       end)
     end)
   end)
+
+  describe("makes an excerpt", function()
+    local function excerpt(depth, room, ...)
+      local msg = codec.new()
+      assert(msg:encode(...))
+      local out, cut = msg:excerpt(depth, room)
+      assert.is_true(out:valid())
+      assert.equal(1, out:header().argc)
+      return select(2, out:decode()), cut
+    end
+
+    it("that is all of it in one table, when it fits", function()
+      local values = {1, "two", {x = {3, {4}}, [true] = 1.5}, false, ("y"):rep(300), {}, codec.pointer(77), -70000, n = 8}
+      assert.same({values, false}, {excerpt(4, 1000, table.unpack(values, 1, 8))})
+      assert.same({{n = 0}, false}, {excerpt(4, 1000)})
+      assert.same({{nil, 2, nil, n = 3}, false}, {excerpt(4, 1000, nil, 2, nil)})
+    end)
+
+    it("without the name of a message that carries it", function()
+      local msg = codec.new()
+      msg:encode("name", 1, 2)
+      msg:header {flags = 1, argc = 2}
+      assert.same({1, 2, n = 2}, (select(2, msg:excerpt(4, 1000):decode())))
+    end)
+
+    it("that keeps error objects what they are", function()
+      local meta = {}
+      codec.error_metatable(meta)
+      local got = excerpt(4, 1000, {setmetatable({code = "late"}, meta)})
+      codec.error_metatable(nil)
+      assert.equal(meta, getmetatable(got[1][1]))
+      assert.equal("late", got[1][1].code)
+    end)
+
+    it("with the words {...} for tables that lie too deep, and what comes after them", function()
+      local value = {1, {2, {3}}, {}, x = {y = {}}, z = 5}
+      assert.same({{{1, "{...}", {}, x = "{...}", z = 5}, "after", n = 2}, true}, {excerpt(1, 1000, value, "after")})
+      assert.same({{"{...}", "after", n = 2}, true}, {excerpt(0, 1000, value, "after")})
+      assert.same({{value, "after", n = 2}, false}, {excerpt(3, 1000, value, "after")})
+    end)
+
+    it("of tables as deep as can be, which would else be too deep to wrap", function()
+      local got, cut = excerpt(16, 1000, nested(100))
+      local depth = 0
+      local at = got[1]
+      while type(at) == "table" do at, depth = at[1], depth + 1 end
+      assert.same({"{...}", 16, true}, {at, depth, cut})
+    end)
+
+    it("no larger than it may become: strings are cut, the rest is left out", function()
+      local got, cut = excerpt(4, 100, ("x"):rep(1000), "never")
+      assert.is_true(cut)
+      assert.equal(2, got.n)
+      assert.is_nil(got[2])
+      assert(#got[1] > 50 and got[1] == ("x"):rep(#got[1]))
+      local many = {}
+      for i = 1, 10000 do many[i] = "item " .. i end
+      got, cut = excerpt(4, 1000, {inner = many}, 5)
+      assert.is_true(cut)
+      assert.same({2, nil}, {got.n, got[2]})
+      local inner = got[1].inner
+      assert(#inner > 80 and #inner < 130 and inner[50] == "item 50", #inner)
+      local pairs_only = {}
+      for i = 1, 10000 do pairs_only["key " .. i] = {i} end
+      got, cut = excerpt(4, 1000, pairs_only)
+      assert.is_true(cut)
+      for key, value in pairs(got[1]) do
+        if next(value) then assert.same({tonumber(key:match "%d+")}, value) end -- the last one may be empty
+      end
+    end)
+
+    it("of whatever bytes come, and it is always whole itself", function()
+      math.randomseed(seed)
+      for _ = 1, 20000 do
+        local bytes = {}
+        for i = 1, math.random(0, 60) do
+          bytes[i] = math.random(2) == 1 and math.random(0xc0, 0xd0) or math.random(0, 255)
+        end
+        local msg = codec.from(string.char(table.unpack(bytes)), math.random(0, 3), math.random(0, 1))
+        local out, cut = msg:excerpt(math.random(0, 5), math.random(0, 80))
+        assert(out:valid(), "seed " .. seed)
+        if not cut and msg:valid() then
+          local first = msg:header().flags + 2
+          local values = table.pack(table.unpack(table.pack(msg:decode()), first, first + msg:header().argc - 1))
+          assert(same(values, (select(2, out:decode()))), "seed " .. seed)
+        end
+      end
+    end)
+  end)
 end)

@@ -117,6 +117,20 @@ describe("a mailbox", function()
       assert.are.equal(1, box:depth())
     end)
 
+    it("tells a sender who is far ahead of its owner, once in so many messages", function()
+      local box, told = mailbox.new(10000), {}
+      for waiting = 0, 1999 do
+        local _, crowded = box:push(waiting, USER)
+        if crowded then told[#told + 1] = waiting end
+      end
+      assert.are.same({1024, 1280, 1536, 1792}, told)
+      box:take()
+      local _, crowded = box:push(2000, USER) -- what was taken and not begun still waits
+      assert.is_false(crowded)
+      box:begun(2000)
+      for tag = 1, 1000 do assert.is_false(select(2, box:push(tag, USER))) end
+    end)
+
     it("can be as large as it says", function()
       local box = mailbox.new(mailbox.LIMIT_MAX)
       for tag = 1, mailbox.LIMIT_MAX do assert(box:push(tag, USER) ~= nil) end

@@ -33,6 +33,7 @@ local BODY <const> = [==[
   local ok_text = function(_, name) return TEXTS[name] end
   local ok_ms = function(v) return type(v) == "string" and tonumber(v) or number(0, 1e12)(v) end
   local ok_period = function(v) return type(v) == "string" and tonumber(v) or number(1, 1e12)(v) end
+  local ok_who = function(v, name) return type(v) == "boolean" or PIDS[name] end
   local any = function() return true end
 
   -- function = {good arguments, which values are right in each place; `false`: none else}
@@ -42,10 +43,14 @@ local BODY <const> = [==[
     ask_within = {{1000, echo, "echo"}, ok_ms, function(_, n) return n == "pid" end, false},
     send_all = {{{echo}, "x"}, function(_, n) return n == "table" or n == "pids" or n == "meta" end, ok_text},
     register = {{"name"}, ok_name}, unregister = {{"name"}, ok_name}, whereis = {{"name"}, ok_name},
+    join = {{"group"}, ok_name}, leave = {{"group"}, ok_name}, members = {{"group"}, ok_name}, groups = {{}},
+    publish = {{"group", "x"}, ok_name, ok_text},
+    dead_letters = {{echo, true}, ok_who, kind("boolean", "nil")}, crash_reports = {{echo, true}, ok_who, kind("boolean", "nil")},
     after = {{1e9, "x"}, ok_ms, ok_text}, every = {{1e9, "x"}, ok_period, ok_text},
     cancel = {{timer}, function(_, n) return n == "timer" or n == "dead timer" end}, sleep = {{0}, function(v) return v == 0 or v == 1 or v == 0.5 or v == "12" end},
     fork = {{function() end}, function(v) return type(v) == "function" end},
     monitor = {{echo}, ok_pid}, demonitor = {{monitor}, function(_, n) return n == "monitor" or n == "dead monitor" end},
+    await = {{dead, 1}, function(v, n) return PIDS[n] and n ~= "self" end, ok_ms},
     link = {{echo}, function(_, n) return n == "pid" or n == "dead pid" end}, unlink = {{echo}, ok_pid}, trap_exits = {{false}, function(v) return type(v) == "boolean" end},
     kill = {{dead}, ok_pid}, stop = {{dead}, ok_pid, function(v, n)
       return n ~= "odd table" and n ~= "deep" and kind("nil", "number", "boolean", "string", "table", "userdata")(v)

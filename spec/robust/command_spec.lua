@@ -31,6 +31,7 @@ describe("a wrong command line", function()
     wrong({"run", "-x", "x.lua"}, "unknown option '%-x'")
     wrong({"run", "--workersx", "2", "x.lua"}, "unknown option '%-%-workersx'")
     wrong({"run", "--", }, "which FILE")
+    wrong({"run", "-m"}, "%-m wants a module")
   end)
 
   it("names an option that wants a value", function()
@@ -101,5 +102,24 @@ describe("a right command line", function()
       return {init = function(_, ...) print(...) require "throng".shutdown(7) end}]]}}
     assert.are.equal(7, r.code, r.err)
     assert.are.equal("--name\n", r.out)
+  end)
+end)
+
+describe("throng run -m", function()
+  it("runs a module by its require path, from --path or the program, with its arguments", function()
+    local script = "local t = require 'throng' local M = {} function M:init(...) print(...) t.shutdown(3) end return M"
+    local r = node.run {command = {"run", "--path", "lib", "-m", "shop.till", "a", "--b"},
+                        files = {["lib/shop/till.lua"] = script}}
+    assert.are.equal("", r.err)
+    assert.are.equal("a\t--b\n", r.out)
+    assert.are.equal(3, r.code)
+    r = node.run {command = {"run", "-m", "till"}, files = {["till.lua"] = script}} -- "." is looked in, too
+    assert.are.equal(3, r.code)
+  end)
+
+  it("says where it looked for a module that is not there", function()
+    local r = node.run {command = {"run", "-m", "no.such"}}
+    assert.are.equal(1, r.code)
+    assert.matches("^throng: no module 'no.such': looked in", r.err)
   end)
 end)

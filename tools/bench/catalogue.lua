@@ -17,11 +17,14 @@
 
 ---@type throng.bench.Bench[]
 return {
-  {name = "tick", unit = "msg/s", about = "Regions tick their Guys, round after round; then each Guy is asked his hunger",
+  {name = "tick", unit = "msg/s",
+   about = "Regions tick their Guys, round after round; then each Guy is asked his hunger",
    sizes = {regions = 1, guys = 1000, rounds = 1000, all = 0}, fixed = {regions = true, all = true},
    variants = {{"guys=1000"}, {"guys=1000,send_all", {all = 1}},
-               {"guys=10000", {guys = 10000, rounds = 100}}, {"guys=10000,send_all", {guys = 10000, rounds = 100, all = 1}},
-               {"regions=4", {regions = 4, rounds = 250}}, {"regions=4,send_all", {regions = 4, rounds = 250, all = 1}}}},
+               {"guys=10000", {guys = 10000, rounds = 100}},
+               {"guys=10000,send_all", {guys = 10000, rounds = 100, all = 1}},
+               {"regions=4", {regions = 4, rounds = 250}},
+               {"regions=4,send_all", {regions = 4, rounds = 250, all = 1}}}},
   {name = "pingpong", unit = "round trips/s", about = "two actors, an integer there and back by send, one on its way",
    sizes = {trips = 500000}, variants = {{"send"}}},
   {name = "ask", unit = "round trips/s", about = "two actors, an integer asked and answered",

@@ -76,8 +76,8 @@ end
 
 --- What the repeats tell together: the median of each figure, and the rates themselves.
 local function summary(bench, name, sizes, results)
-  local line = {bench = bench.name, variant = name, repeats = #results, unit = bench.unit, verified = true, sizes = sizes,
-                rates = {}}
+  local line = {bench = bench.name, variant = name, repeats = #results, unit = bench.unit, verified = true,
+                sizes = sizes, rates = {}}
   for key, value in pairs(results[1]) do
     if type(value) == "number" then
       local values = {}

@@ -25,7 +25,7 @@ end
 
 function show.top(top)
   local m = top.machine
-  local line = m.cache_line_ns and (", a cache line to the other core and back costs %.0f ns a way"):format(m.cache_line_ns)
+  local line = m.cache_line_ns and (", a cache line handed to the other core costs %.0f ns"):format(m.cache_line_ns)
   print(("throng %s%s, %s, %d cores%s, load %.2f"):format(top.version,
     top.commit ~= "" and (" (%s%s)"):format(top.commit, top.dirty and ", changed" or "") or "", m.cpu, m.cores,
     line or "", m.load))

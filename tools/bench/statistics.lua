@@ -37,10 +37,10 @@ local function ways(u, m, n, known)
   return count
 end
 
---- How likely two sets of measurements, up to 30 each, differ as much as these if nothing but noise is between them: the
---- exact two-sided probability of the Mann-Whitney test (Annals of Mathematical Statistics 18, 1947), which looks at
---- their order alone and so does not mind outliers. Values that are equal count half, and the test errs on the side
---- of noise.
+--- How likely two sets of measurements, up to 30 each, differ as much as these if nothing but noise is between them:
+--- the exact two-sided probability of the Mann-Whitney test (Annals of Mathematical Statistics 18, 1947), which looks
+--- at their order alone and so does not mind outliers. Values that are equal count half, and the test errs on the
+--- side of noise.
 ---@param a number[]
 ---@param b number[]
 ---@return number  0 to 1

@@ -81,6 +81,15 @@ static void look(const Message *msg) {
         MUST(cap == 0 ? len == 0 : len < cap && out[len] == '\0');
         free(out);
     }
+    for (size_t room = 0; room <= 4096; room = room * 4 + 1) {
+        for (int depth = 0; depth < CODEC_DEPTH_MAX; depth = depth * 3 + 1) {
+            bool cut = false;
+            Message *excerpt = message_new(MESSAGE_SEND, 0);
+            MUST(excerpt != NULL && codec_put_excerpt(&excerpt, msg, depth, room, &cut) == 0);
+            MUST(excerpt->argc == 1 && codec_valid(excerpt) && excerpt->size <= room + 64 + 16u * (unsigned)depth);
+            message_free(excerpt);
+        }
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -6,11 +6,11 @@ local Holder = {}
 
 function Holder:on_ready() end
 
-function Holder:on_set(count, ms)
+function Holder:on_set(count, start, ms)
   self.left, self.late = count, histogram.new()
   for _ = 1, count do
-    local delay = math.random() * ms
-    throng.after(delay, "due", throng.now() + delay)
+    local due = start + math.random() * ms
+    throng.after(math.max(0, due - throng.now()), "due", due)
   end
   if count == 0 then throng.parent():send("done", self.late) end
 end
