@@ -5,19 +5,12 @@
 #include <stdlib.h>
 #include <uv.h>
 
-#define CHUNK_BITS 12
-#define CHUNK_SLOTS (1u << CHUNK_BITS)
 #define NONE UINT32_MAX
-#define CHUNKS (1u << (PID_SLOT_BITS - CHUNK_BITS))
+#define CHUNKS (1u << (PID_SLOT_BITS - REGISTRY_CHUNK_BITS))
 
-typedef struct Chunk {
-    Slot slots[CHUNK_SLOTS];
-    SlotTally tallies[CHUNK_SLOTS];
-} Chunk;
 static_assert(sizeof(Slot) == 64, "a slot is one cache line");
 
-/* Written once each, under the lock, with release; read without it. Never freed while the process runs. */
-static _Atomic(Chunk *) chunks[CHUNKS];
+_Atomic(RegistryChunk *) registry_chunks[CHUNKS];
 static _Atomic uint32_t used; /* slots that were ever taken; written under the lock */
 static _Atomic size_t alive;  /* written under the lock */
 
@@ -25,33 +18,30 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t *spare; /* under the lock: numbers of free slots, last freed on top, while its memory is warm */
 static size_t spare_count, spare_room;
 
-static Slot *slot_at(uint32_t number) {
-    Chunk *chunk = atomic_load_explicit(&chunks[number >> CHUNK_BITS], memory_order_acquire);
-    return chunk != NULL ? &chunk->slots[number & (CHUNK_SLOTS - 1)] : NULL;
+/* Of a slot that was taken once. */
+static RegistryChunk *chunk_of(uint32_t number) {
+    return atomic_load_explicit(&registry_chunks[number >> REGISTRY_CHUNK_BITS], memory_order_acquire);
 }
-
-/* Of a slot that was taken once: its chunk is there. */
 static SlotTally *tally_at(uint32_t number) {
-    Chunk *chunk = atomic_load_explicit(&chunks[number >> CHUNK_BITS], memory_order_acquire);
-    return &chunk->tallies[number & (CHUNK_SLOTS - 1)];
+    return &chunk_of(number)->tallies[number & (REGISTRY_CHUNK_SLOTS - 1)];
 }
 
 /* The number of a slot that was never used, making its chunk if need be; NONE: no more, or no memory. Under the
  * lock. */
 static uint32_t fresh(void) {
     uint32_t number = atomic_load_explicit(&used, memory_order_relaxed);
-    if (number >= CHUNKS * CHUNK_SLOTS) return NONE;
-    Chunk *chunk = atomic_load_explicit(&chunks[number >> CHUNK_BITS], memory_order_relaxed);
+    if (number >= CHUNKS * REGISTRY_CHUNK_SLOTS) return NONE;
+    RegistryChunk *chunk = atomic_load_explicit(&registry_chunks[number >> REGISTRY_CHUNK_BITS], memory_order_relaxed);
     if (chunk == NULL) {
-        chunk = aligned_alloc(_Alignof(Chunk), sizeof *chunk);
+        chunk = aligned_alloc(_Alignof(RegistryChunk), sizeof *chunk);
         if (chunk == NULL) return NONE;
-        for (uint32_t i = 0; i < CHUNK_SLOTS; i++) {
+        for (uint32_t i = 0; i < REGISTRY_CHUNK_SLOTS; i++) {
             Message *user, *system;
             chunk->slots[i] = (Slot){0};
             chunk->tallies[i] = (SlotTally){0};
             mailbox_close(&chunk->slots[i].box, &user, &system);
         }
-        atomic_store_explicit(&chunks[number >> CHUNK_BITS], chunk, memory_order_release);
+        atomic_store_explicit(&registry_chunks[number >> REGISTRY_CHUNK_BITS], chunk, memory_order_release);
     }
     atomic_store_explicit(&used, number + 1, memory_order_release);
     return number;
@@ -68,9 +58,9 @@ int registry_add(void *owner, uint32_t mailbox_limit, MailboxFull mailbox_full, 
         if (number == NONE) err = UV_ENOMEM;
     }
     if (err == 0) {
-        Chunk *chunk = atomic_load_explicit(&chunks[number >> CHUNK_BITS], memory_order_relaxed); /* under the lock */
-        SlotTally *tally = &chunk->tallies[number & (CHUNK_SLOTS - 1)];
-        slot = &chunk->slots[number & (CHUNK_SLOTS - 1)];
+        RegistryChunk *chunk = chunk_of(number);
+        SlotTally *tally = &chunk->tallies[number & (REGISTRY_CHUNK_SLOTS - 1)];
+        slot = &chunk->slots[number & (REGISTRY_CHUNK_SLOTS - 1)];
         tally->generation++;
         atomic_store_explicit(&alive, count + 1, memory_order_relaxed);
         atomic_store_explicit(&slot->owner, owner, memory_order_relaxed);
@@ -103,14 +93,6 @@ void registry_remove(Slot *slot) {
     pthread_mutex_unlock(&lock);
 }
 
-Slot *registry_find(uint64_t pid) {
-    if (pid >> 52 != 0) return NULL; /* a ref, or another node's */
-    Slot *slot = slot_at(pid_slot(pid));
-    if (slot == NULL || pid == 0) return NULL;
-    /* acquire: pairs with registry_add */
-    return atomic_load_explicit(&slot->pid, memory_order_acquire) == pid ? slot : NULL;
-}
-
 SlotTally *registry_tally(uint64_t pid) { return tally_at(pid_slot(pid)); }
 
 size_t registry_count(void) { return atomic_load_explicit(&alive, memory_order_relaxed); }
@@ -118,7 +100,9 @@ size_t registry_count(void) { return atomic_load_explicit(&alive, memory_order_r
 uint64_t registry_next(uint32_t *at) {
     uint32_t end = atomic_load_explicit(&used, memory_order_acquire);
     while (*at < end) {
-        uint64_t pid = atomic_load_explicit(&slot_at((*at)++)->pid, memory_order_acquire);
+        const Slot *slot = &chunk_of(*at)->slots[*at & (REGISTRY_CHUNK_SLOTS - 1)];
+        uint64_t pid = atomic_load_explicit(&slot->pid, memory_order_acquire);
+        ++*at;
         if (pid != 0) return pid;
     }
     return 0;

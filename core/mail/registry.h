@@ -28,13 +28,30 @@ typedef struct SlotTally {
     _Atomic uint64_t dropped, refused;
 } SlotTally;
 
+/* registry.c's. Each is written once, under its lock, with release, and read without it; never freed. */
+#define REGISTRY_CHUNK_BITS 12
+#define REGISTRY_CHUNK_SLOTS (1u << REGISTRY_CHUNK_BITS)
+typedef struct RegistryChunk {
+    Slot slots[REGISTRY_CHUNK_SLOTS];
+    SlotTally tallies[REGISTRY_CHUNK_SLOTS];
+} RegistryChunk;
+extern _Atomic(RegistryChunk *) registry_chunks[1u << (PID_SLOT_BITS - REGISTRY_CHUNK_BITS)];
+
 /* Takes a slot for `owner`; its box opens awake (the caller queues the owner for its first turn). UV_EAGAIN: `limit`
  * are alive already; UV_ENOMEM. */
 int      registry_add(void *owner, uint32_t mailbox_limit, MailboxFull mailbox_full, size_t limit, Slot **out);
 /* From now on the pid is dead. The box must be closed already. The slot may be another's at once. */
 void     registry_remove(Slot *slot);
 /* The slot of a living actor of this node, or NULL. By the time the caller looks it may be dead, or another's. */
-Slot    *registry_find(uint64_t pid);
+static inline Slot *registry_find(uint64_t pid) {
+    if (pid >> 52 != 0 || pid == 0) return NULL; /* a ref, or another node's; or nobody */
+    RegistryChunk *chunk =
+        atomic_load_explicit(&registry_chunks[pid_slot(pid) >> REGISTRY_CHUNK_BITS], memory_order_acquire);
+    if (chunk == NULL) return NULL;
+    Slot *slot = &chunk->slots[pid_slot(pid) & (REGISTRY_CHUNK_SLOTS - 1)];
+    /* acquire: pairs with registry_add */
+    return atomic_load_explicit(&slot->pid, memory_order_acquire) == pid ? slot : NULL;
+}
 size_t   registry_count(void);
 SlotTally *registry_tally(uint64_t pid); /* of its slot, whoever lives there now; the pid is, or was, of this node */
 /* Walks the living: the pid in the first used slot from *at on, 0 at the end. A moment's view. */

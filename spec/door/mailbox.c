@@ -328,7 +328,8 @@ static void *run_owner(void *argument) {
     return NULL;
 }
 
-/* hammer(pushers, each, limit, seed [, full]) -> wrong, user messages taken or dropped, system messages taken, turns, refusals */
+/* hammer(pushers, each, limit, seed [, full]) -> wrong, user messages taken or dropped, system messages taken, turns,
+ * refusals */
 static int door_hammer(lua_State *L) {
     Pusher pushers[PUSHERS_MOST];
     pthread_t owners[OWNERS];
