@@ -55,7 +55,8 @@ local BODY <const> = [==[
     kill = {{dead}, ok_pid}, stop = {{dead}, ok_pid, function(v, n)
       return n ~= "odd table" and n ~= "deep" and kind("nil", "number", "boolean", "string", "table", "userdata")(v)
     end},
-    self = {{}}, parent = {{}}, sender = {{}}, node = {{}}, nodes = {{}}, now = {{}}, stats = {{}},
+    self = {{}}, parent = {{}}, sender = {{}}, node = {{}}, nodes = {{}}, now = {{}}, stats = {{}}, deadline = {{}},
+    info = {{echo}, ok_pid},
   }
   local SKIP = {exit = true, shutdown = true, log = true} -- below
   local ENDS_US = {link = {["dead pid"] = true}, kill = {self = true, pid = true}, stop = {self = true, pid = true}}
