@@ -3,8 +3,8 @@
 ---
 --- Times are milliseconds, parts of them too. Functions raise on misuse (wrong arguments, values that can't be sent)
 --- and return false or nil with a word on what may happen to the best (a dead pid, a full mailbox, a taken name).
---- In a module's body there is no actor yet: there all functions but node, nodes, now, stats, whereis and the log's
---- raise; call them in init or a handler.
+--- In a module's body there is no actor yet: there all functions but info, node, nodes, now, stats, whereis and the
+--- log's raise; call them in init or a handler.
 ---
 --- Values that travel in messages, spawns, replies and reasons: nil, booleans, integers, floats, strings, pids, refs,
 --- and tables of them (trees: a table met twice or a cycle is an error, which names the path). Functions, threads and
