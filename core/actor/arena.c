@@ -26,7 +26,7 @@
 #define EIGHTH(size) (((size) + 7) / 8)
 #define CLASS_OF_EIGHTH(e) \
     ((e) <= 16 ? (e) - 1 : (e) <= 32 ? 8 + ((e) + 1) / 2 - 1 : (e) <= 64 ? 20 + ((e) + 7) / 8 - 1 \
-     : (e) <= 90 ? 28 : (e) <= 112 ? 29 : (e) <= 128 ? 30 : (e) <= 160 ? 31 : (e) <= 204 ? 32 : 33)
+     : (e) <= 80 ? 28 : (e) <= 90 ? 29 : (e) <= 112 ? 30 : (e) <= 128 ? 31 : (e) <= 160 ? 32 : (e) <= 204 ? 33 : 34)
 #define C1(e) CLASS_OF_EIGHTH(e)
 #define C8(e) C1(e), C1(e + 1), C1(e + 2), C1(e + 3), C1(e + 4), C1(e + 5), C1(e + 6), C1(e + 7)
 #define C64(e) C8(e), C8(e + 8), C8(e + 16), C8(e + 24), C8(e + 32), C8(e + 40), C8(e + 48), C8(e + 56)
@@ -34,7 +34,7 @@
 static const uint8_t classes[ARENA_SMALL / 8 + 1] = {0, C64(1), C64(65), C64(129), C64(193)}; /* by EIGHTH(size) */
 static const uint16_t class_sizes[ARENA_CLASSES] = {
     8,   16,  24,  32,  40,  48,  56,  64,  72,  80,  88,  96,  104, 112,  120,  128,  144,
-    160, 176, 192, 208, 224, 240, 256, 320, 384, 448, 512, 720, 896, 1024, 1280, 1632, 2048};
+    160, 176, 192, 208, 224, 240, 256, 320, 384, 448, 512, 640, 720, 896,  1024, 1280, 1632, 2048};
 
 static inline unsigned class_of(size_t size) { return classes[EIGHTH(size)]; }
 static inline size_t class_size(unsigned class) { return class_sizes[class]; }

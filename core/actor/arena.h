@@ -7,7 +7,7 @@
 #define ACTOR_ARENA_H
 #include <stddef.h>
 
-#define ARENA_CLASSES 34
+#define ARENA_CLASSES 35
 #define ARENA_SMALL 2048 /* bytes; larger blocks are the pool's */
 
 typedef struct ArenaChunk ArenaChunk;
