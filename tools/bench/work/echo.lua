@@ -1,6 +1,8 @@
 --- The other end of a round trip.
 local throng = require "throng"
 
+local send <const> = throng.send
+
 local Echo = {}
 
 function Echo:init()
@@ -9,7 +11,7 @@ end
 
 function Echo:on_ping(n)
   self.count = self.count + 1
-  self.peer:send("pong", n)
+  send(self.peer, "pong", n)
 end
 
 function Echo:on_next(n)

@@ -5,6 +5,8 @@ local throng = require "throng"
 
 local SAMPLE <const> = 64
 
+local send <const> = throng.send
+
 local Payload = {}
 
 --- Fresh: the number keeps anybody from making it once for all.
@@ -31,7 +33,7 @@ end
 function Payload:on_ready() end
 
 function Payload:on_there(guy)
-  self.peer:send("back", build(guy.id))
+  send(self.peer, "back", build(guy.id))
 end
 
 function Payload:on_back(guy)
@@ -40,7 +42,7 @@ function Payload:on_back(guy)
   if not is_good(guy, n) then self.bad = self.bad + 1 end
   if n < self.trips then
     if (n + 1) % SAMPLE == 0 then self.at = throng.now() end
-    self.peer:send("there", build(n + 1))
+    send(self.peer, "there", build(n + 1))
     return
   end
   local result = {messages = n}

@@ -5,6 +5,8 @@ local throng = require "throng"
 
 local SAMPLE <const> = 64 -- every so many round trips one is timed
 
+local send <const> = throng.send
+
 local PingPong = {}
 
 function PingPong:init(...)
@@ -21,7 +23,7 @@ function PingPong:on_pong(n)
   end
   if n < self.sizes.trips then
     if (n + 1) % SAMPLE == 0 then self.at = throng.now() end
-    self.other:send("ping", n + 1)
+    send(self.other, "ping", n + 1)
     return
   end
   local result = {messages = n}

@@ -2,6 +2,8 @@
 local histogram = require "throng.histogram"
 local throng = require "throng"
 
+local send <const> = throng.send -- what is sent a million times is not looked up each time
+
 local Region = {mailbox = {limit = 250000}}
 
 function Region:init(guys, rounds, all)
@@ -32,10 +34,11 @@ function Region:on_round()
   if self.all then
     throng.send_all(self.guys, "tick")
   else
-    for _, guy in ipairs(self.guys) do guy:send("tick") end
+    local guys = self.guys
+    for i = 1, #guys do send(guys[i], "tick") end
   end
   if self.round < self.rounds then
-    throng.self():send("round")
+    send(throng.self(), "round")
   else
     throng.parent():send("done", hunger(self), self.took)
   end

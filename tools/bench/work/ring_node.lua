@@ -1,6 +1,8 @@
 --- One of a ring: what comes goes on to the next.
 local throng = require "throng"
 
+local send <const> = throng.send
+
 local Node = {}
 
 function Node:on_join(next, number)
@@ -11,7 +13,7 @@ end
 function Node:on_hop(left)
   self.hops = self.hops + 1
   if left > 1 then
-    self.next:send("hop", left - 1)
+    send(self.next, "hop", left - 1)
   else
     throng.parent():send("done", self.number)
   end
