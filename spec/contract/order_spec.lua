@@ -1,5 +1,6 @@
 --- Order: messages from A to B arrive in the order sent, at most once, whatever the schedule is.
 local scenario = require "spec.support.scenario"
+local seed = require "spec.support.seed"
 
 --- Eight senders, one receiver, who each add numbers and text; the receiver checks.
 local SENDERS <const> = {
@@ -82,11 +83,15 @@ describe("a seed", function()
       text = text:gsub("self%.count, self%.wrong%)", "self.cut or 0)")
       preempted = preempted + scenario.run {text, sender = SENDERS.sender,
                                             options = {"--workers", "1", table.unpack(options)}}
-      text = SENDERS[1]:gsub("self%.count, self%.wrong%)", "throng.stats().stolen)")
-      stolen = stolen + scenario.run {text, sender = SENDERS.sender,
-                                      options = {"--workers", "3", table.unpack(options)}}
     end)
     assert.is_true(preempted >= 1, "preempted " .. preempted)
+    -- That a thief gets to run before the others are done is for the system to decide: so until one does.
+    local text, tries = SENDERS[1]:gsub("self%.count, self%.wrong%)", "throng.stats().stolen)"), 0
+    repeat
+      tries = tries + 1
+      stolen = stolen + scenario.run {text, sender = SENDERS.sender,
+                                      options = {"--workers", "3", "--set", "sched.seed=" .. seed * 1000 + tries}}
+    until stolen >= 1 or tries == 200
     assert.is_true(stolen >= 1, "stolen " .. stolen)
   end)
 end)
