@@ -331,8 +331,6 @@ void image_free(Image *image) {
     free(image);
 }
 
-size_t image_memory(const Image *image) { return image->used; }
-
 /* ---- copying ---- */
 
 #define FEW 8

@@ -27,7 +27,6 @@ typedef struct Image Image;
  * copied, or memory is short. */
 Image *image_take(Vm *vm);
 void   image_free(Image *image); /* NULL is fine */
-size_t image_memory(const Image *image); /* bytes of memory_limit that a copy uses up */
 
 /* As vm_open, with everything in it. 0 or UV_ENOMEM; then vm is as never opened. */
 int image_open(Vm *vm, const Image *image, size_t memory_limit, struct Actor *actor);

@@ -182,14 +182,15 @@ static void open_remove(Store *store, Slab *slab) {
     else store->open = slab->next;
 }
 
-/* Pages that are about to be cut, asked for many at a time: one by one, as they are touched, they cost twice as much.
- * Not for a slab's first pages, which may be all that is ever used of it. Advice only: older kernels say no. */
-static void ask_ahead(Slab *slab) {
-    if (slab->uncut < AHEAD_BYTES || slab->uncut <= slab->ready) return;
-    size_t from = (slab->ready < AHEAD_BYTES ? AHEAD_BYTES : slab->ready), to = slab->uncut + AHEAD_BYTES;
-    to = to > SLAB_BYTES ? SLAB_BYTES : to & ~(size_t)4095;
-    madvise((char *)slab + from, to - from, MADV_POPULATE_WRITE);
-    slab->ready = (uint32_t)to;
+/* The pages about to be cut, to be asked for many at a time: one by one, as they are touched, they cost twice as much.
+ * Not a slab's first pages, which may be all that is ever used of it. With the lock held; the bytes, 0 = none. */
+static size_t pages_ahead(Slab *slab, char **from) {
+    if (slab->uncut < AHEAD_BYTES || slab->uncut <= slab->ready) return 0;
+    size_t begin = slab->ready < AHEAD_BYTES ? AHEAD_BYTES : slab->ready, end = slab->uncut + AHEAD_BYTES;
+    end = end > SLAB_BYTES ? SLAB_BYTES : end & ~(size_t)4095;
+    slab->ready = (uint32_t)end;
+    *from = (char *)slab + begin;
+    return end - begin;
 }
 
 static inline bool slab_gives(const Slab *slab) {
@@ -256,8 +257,8 @@ static bool __attribute__((noinline)) refill(Cache *cache, unsigned c) {
     Store *store = &stores[c];
     size_t size = class_size(c), full = chain_blocks(c), count = 0;
     Block *chain = NULL;
-    char *cut = NULL;
-    size_t cut_count = 0;
+    char *cut = NULL, *pages = NULL;
+    size_t cut_count = 0, ahead = 0;
 
     assert(cache->chain == NULL);
     if (cache->magazine != NULL) {
@@ -291,7 +292,7 @@ static bool __attribute__((noinline)) refill(Cache *cache, unsigned c) {
             if (cut_count > most) cut_count = most;
             cut = (char *)slab + slab->uncut;
             slab->uncut += (uint32_t)(cut_count * size);
-            ask_ahead(slab);
+            ahead = pages_ahead(slab, &pages);
             count = cut_count;
         }
         slab->out += (uint32_t)count;
@@ -299,6 +300,8 @@ static bool __attribute__((noinline)) refill(Cache *cache, unsigned c) {
     }
     pthread_mutex_unlock(&store->lock);
 
+    /* Outside the lock: it takes a while, and what we cut keeps the slab. Advice only: older kernels say no. */
+    if (ahead > 0) madvise(pages, ahead, MADV_POPULATE_WRITE);
     /* What was just cut is chained outside the lock: this is where its pages are touched first. */
     for (size_t i = cut_count; i > 0; i--) {
         Block *block = (Block *)(cut + (i - 1) * size);

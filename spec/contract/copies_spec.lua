@@ -43,6 +43,31 @@ describe("actors of one behaviour", function()
     assert.are.equal(2, copied)
   end)
 
+  it("keep locals of the file that have no value yet, or any other, as they are", function()
+    local names, set, list = {}, {}, {}
+    local values = {"nil", "nil", "false", "1", "0.5", "'text'", "{}", "print"}
+    for i = 1, 120 do
+      names[i] = "v" .. i
+      local value = values[i * 7 % #values + 1]
+      if value ~= "nil" then set[#set + 1] = ("v%d = %s"):format(i, value) end
+      list[i] = ("type(v%d)"):format(i)
+    end
+    local body = ("local %s\n%s\n"):format(table.concat(names, ", "), table.concat(set, " "))
+    for i = 1, 120, 20 do -- a function can hold on to 255 locals, not to all at once here
+      body = body .. ("local function f%d() return %s end\n"):format(i, table.concat(list, " .. ", i, i + 19))
+    end
+    body = body .. "function Me:on_get() collectgarbage() return f1() .. f21() .. f41() .. f61() .. f81() .. f101() end"
+    local first, second, copied = two(body)
+    local expected = {}
+    for i = 1, 120 do
+      local value = values[i * 7 % #values + 1]
+      expected[i] = value == "print" and "function" or type(load("return " .. value)())
+    end
+    assert.are.equal(table.concat(expected), first)
+    assert.are.equal(first, second)
+    assert.are.equal(2, copied)
+  end)
+
   it("have bodies of any size", function()
     local lines = {}
     for i = 1, 3000 do lines[i] = ("local t%d = {id = %d, name = 'name-%d'} all[%d] = t%d"):format(i % 150, i, i, i, i % 150) end

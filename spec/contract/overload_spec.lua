@@ -445,6 +445,28 @@ describe("throng.info", function()
   end)
 end)
 
+describe("a sender who is far ahead of the receiver", function()
+  it("gives way, by send, send_all and publish: the mailbox stays short though nothing is refused", function()
+    local most = {}
+    for i, how in ipairs {"to:send('take')", "throng.send_all({to}, 'take')", "throng.publish('sink', 'take')"} do
+      local depth, refused = scenario.run {([[
+        function Me:init()
+          local to = throng.spawn "sink"
+          to:ask "depth"
+          for _ = 1, 60000 do %s end
+          done(to:ask "depth", throng.stats().dead_full)
+        end]]):format(how), sink = [[
+        function Me:init() self.most = 0 throng.join "sink" end
+        function Me:on_take() self.most = math.max(self.most, throng.info(throng.self()).depth) end
+        function Me:on_depth() return self.most end
+      ]], options = {"--workers", "1"}}
+      assert.are.equal(0, refused)
+      most[i] = depth <= 1024 + 256
+    end
+    assert.are.same({true, true, true}, most)
+  end)
+end)
+
 describe("a flooded actor", function()
   it("hears its stop and its end, and others are asked and answer meanwhile", function()
     for _, full in ipairs {"refuse", "drop_newest", "drop_oldest", "latest"} do
