@@ -411,7 +411,7 @@ describe("throng.info", function()
   end)
 
   it("tells how long the oldest message has waited, and the node's figures do, for all", function()
-    assert.are.same({"nil", 3, true, "nil"}, {run [[
+    assert.are.same({"nil", 3, true}, {run [[
       function Me:init()
         local box = held {}
         local none = throng.info(box).age_ms
@@ -421,8 +421,8 @@ describe("throng.info", function()
         spin(function() return throng.info(box).age_ms > 30 end)
         local waited, stats = throng.now() - start, throng.stats()
         release()
-        spin(function() return throng.info(box).depth == 0 end)
-        done(none, stats.waiting, waited > 20 and stats.oldest_ms > 30, throng.info(box).age_ms)
+        spin(function() return throng.info(box).age_ms == nil end) -- a moment's view: it may be again for a moment
+        done(none, stats.waiting, waited > 20 and stats.oldest_ms > 30)
       end
     ]]})
   end)
