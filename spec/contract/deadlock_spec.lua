@@ -226,7 +226,8 @@ describe("a circle of asks", function()
           if self.n == 50 then self.root:send("finished", self.counts)
           else throng.self():send "next" end
         end
-        function Me:on_question(more) if more == 1 then self:ask_one() end return true end
+        -- a question may come before "all": order is not transitive
+        function Me:on_question(more) if more == 1 and self.all then self:ask_one() end return true end
       ]]})
       assert.is_nil(counts.timeout)
       assert.is_true(counts.answered > 0)
