@@ -243,6 +243,44 @@ int loop_submit(void (*run)(void *), void *argument) {
     return 0;
 }
 
+typedef struct Errand {
+    void (*run)(void *);
+    void *argument;
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    bool over;
+} Errand;
+
+static void run_errand(void *argument) {
+    Errand *e = argument;
+    e->run(e->argument);
+    pthread_mutex_lock(&e->lock);
+    e->over = true;
+    pthread_cond_signal(&e->done);
+    pthread_mutex_unlock(&e->lock);
+}
+
+int loop_call(void (*run)(void *), void *argument) {
+    if (on_loop) {
+        run(argument);
+        return 0;
+    }
+    Errand e = {run, argument, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+    int err = loop_submit(run_errand, &e);
+    if (err < 0) return err;
+    pthread_mutex_lock(&e.lock);
+    while (!e.over) pthread_cond_wait(&e.done, &e.lock);
+    pthread_mutex_unlock(&e.lock);
+    pthread_mutex_destroy(&e.lock);
+    pthread_cond_destroy(&e.done);
+    return 0;
+}
+
+struct uv_loop_s *loop_uv(void) {
+    assert(on_loop);
+    return &loop;
+}
+
 TimerId loop_timer_add(uint64_t due_ns, uint64_t period_ns, uint64_t owner, uint64_t tag) {
     assert(timers != NULL);
     return timers_add(timers, due_ns, period_ns, owner, tag);

@@ -16,6 +16,13 @@ typedef struct LoopCalls {
 int  loop_open(LoopCalls calls); /* starts the thread; 0 or a negative libuv error */
 void loop_close(void);           /* ends it: handles closed, jobs that were submitted have run */
 int  loop_submit(void (*job)(void *), void *argument); /* UV_ENOMEM, UV_ECANCELED after close; in order per caller */
+/* The same, and returns when the job has run. For building and ending rooms: nothing the job does may wait for the
+ * caller. From the loop's own thread it runs at once. */
+int  loop_call(void (*job)(void *), void *argument);
+
+/* For handles of one's own, in jobs and callbacks: on the loop's thread alone. Whoever opened a handle closes it before
+ * loop_close, which closes what is left without a callback. */
+struct uv_loop_s *loop_uv(void);
 
 /* In clock_now time; 0 = no memory. */
 TimerId loop_timer_add(uint64_t due_ns, uint64_t period_ns, uint64_t owner, uint64_t tag);

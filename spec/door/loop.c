@@ -83,6 +83,22 @@ static int door_submit(lua_State *L) {
     return push_error(L, loop_submit(job, (void *)(uintptr_t)luaL_checkinteger(L, 1)));
 }
 
+/* call(n): returns when the job has run */
+static int door_call(lua_State *L) {
+    return push_error(L, loop_call(job, (void *)(uintptr_t)luaL_checkinteger(L, 1)));
+}
+
+static void call_within(void *argument) {
+    loop_call(job, argument);
+    if (loop_uv() == NULL) note("no loop", 0, 0);
+    note("after", 0, 0);
+}
+
+/* call_within(n): the same from the loop's own thread */
+static int door_call_within(lua_State *L) {
+    return push_error(L, loop_call(call_within, (void *)(uintptr_t)luaL_checkinteger(L, 1)));
+}
+
 /* Submits itself again until there is nothing left to count down. */
 static void countdown(void *argument) {
     uintptr_t left = (uintptr_t)argument;
@@ -169,7 +185,8 @@ static int door_signal(lua_State *L) {
 int luaopen_door_loop(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"open", door_open}, {"close", door_close}, {"now", door_now}, {"add", door_add}, {"cancel", door_cancel},
-        {"submit", door_submit}, {"countdown", door_countdown}, {"threads", door_threads}, {"wait", door_wait},
+        {"submit", door_submit}, {"call", door_call}, {"call_within", door_call_within},
+        {"countdown", door_countdown}, {"threads", door_threads}, {"wait", door_wait},
         {"events", door_events}, {"thread", door_thread}, {"signal", door_signal}, {NULL, NULL},
     };
     luaL_newlib(L, functions);
