@@ -13,8 +13,10 @@
 #include <unistd.h>
 #include <uv.h>
 #include "actor/actor.h"
+#include "actor/rollout.h"
 #include "actor/source.h"
 #include "api/api.h"
+#include "api/sandbox.h"
 #include "ground/clock.h"
 #include "ground/config.h"
 #include "ground/pool.h"
@@ -216,7 +218,7 @@ int node_run(const NodeOptions *o) {
     if ((err = log_open(o->log_level, STDERR_FILENO)) < 0) goto no_log;
     post_open((PostCalls){actor_wake});
     behaviour_open(api_open_vm);
-    actor_open((ActorCalls){api_open_vm, on_ended});
+    actor_open((ActorCalls){api_open_vm, on_ended, sandbox_push_globals, sandbox_swap_globals});
     if ((err = api_open((ApiCalls){on_shutdown, o->name != NULL ? o->name : "throng"})) < 0) goto no_loop;
     if ((err = loop_open((LoopCalls){actor_timer, on_signal, pool_thread_end})) < 0) goto no_loop;
     err = scheduler_open(workers, (int)config.sched_spares, (uint64_t)config.sched_seed,
@@ -225,6 +227,7 @@ int node_run(const NodeOptions *o) {
     code = start_root(o);
     if (code == 0) {
         run_until_over();
+        rollout_close();
         code = node.code;
     }
     if (scheduler_close() < 0) { /* a thread is stuck in C: no memory may be freed under it */

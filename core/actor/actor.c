@@ -9,6 +9,7 @@
 #include "actor/handle.h"
 #include "actor/image.h"
 #include "actor/inbox.h"
+#include "actor/reload.h"
 #include "actor/report.h"
 #include "ground/clock.h"
 #include "ground/config.h"
@@ -20,9 +21,9 @@
 #include "mail/names.h"
 #include "mail/post.h"
 
-static ActorCalls calls; /* written by actor_open before the first spawn */
+ActorCalls actor_calls; /* written by actor_open before the first spawn */
 
-void actor_open(ActorCalls with) { calls = with; }
+void actor_open(ActorCalls with) { actor_calls = with; }
 
 /* ---- names and groups ---- */
 
@@ -115,6 +116,13 @@ const char *actor_who(const Actor *a, char *out) {
 
 /* ---- birth ---- */
 
+void actor_set_behaviour(Actor *a, const Behaviour *b) {
+    a->behaviour = b;
+    a->last_atom = 0;
+    /* release: who finds the kind may read the Behaviour it is a part of */
+    atomic_store_explicit(&registry_tally(a->pid)->kind, &b->kind, memory_order_release);
+}
+
 static void actor_free(Actor *a) {
     message_free(a->start);
     message_free(a->ending);
@@ -149,6 +157,7 @@ int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Messa
         return err;
     }
     a->pid = atomic_load_explicit(&a->slot->pid, memory_order_relaxed); /* ours: nobody else writes it now */
+    actor_set_behaviour(a, b);
     /* From here on letters can come; the box is awake, so nobody but we will queue the actor. */
     if (o->name != NULL && (err = actor_add_name(a, o->name, o->name_len)) < 0) goto fail;
     if (spawner != NULL) {
@@ -190,10 +199,13 @@ fail:
  * preemptible as everything. Who was granted more than others may see more while its body runs: no copy will do. */
 static void bear(Actor *a) {
     uint8_t grants = a->vm.grants;
-    const Image *image = a->behaviour->image;
+    const Behaviour *newest = behaviour_newest(a->behaviour); /* it may have been replaced since */
+    const Image *image = newest->image;
+    if (newest != a->behaviour) actor_set_behaviour(a, newest);
     a->stage = ACTOR_LIVE;
-    if (image != NULL && grants == 0 && image_open(&a->vm, image, a->vm.arena.limit, a) == 0) {
+    if (image != NULL && (grants & ~GRANT_RELOAD) == 0 && image_open(&a->vm, image, a->vm.arena.limit, a) == 0) {
         a->main.L = a->vm.L;
+        a->vm.grants = grants;
         metrics_add(METRIC_copied, 1);
         return;
     }
@@ -208,7 +220,7 @@ static void bear(Actor *a) {
         return;
     }
     a->main.L = a->vm.L;
-    handle_push_birth(a->main.L, calls.open_libs);
+    handle_push_birth(a->main.L, actor_calls.open_libs);
     a->main.args = 1;
     fiber_runnable(a, &a->main);
 }
@@ -235,12 +247,13 @@ void actor_end(Actor *a, Message *reason) {
 
 bool actor_must_die(Actor *a) {
     if (mailbox_has_system(&a->slot->box)) inbox_system(a);
-    return a->ending != NULL && !a->patient;
+    return (a->ending != NULL && !a->patient) || (a->reload != NULL && reload_is_over_time(a));
 }
 
 /* It has a reason to end and nothing computes any more that should be let finish: close its fibers and, unless it was
  * killed or its init never ended, run `terminate`. */
 static void begin_ending(Actor *a) {
+    if (a->reload != NULL) reload_abort(a);
     a->stage = ACTOR_ENDING;
     fiber_fail_askers(a);
     if (!a->killed && !a->vm.doomed) {
@@ -260,6 +273,7 @@ static void die(Actor *a) {
     inbox_refuse_all(a);
     uint64_t pid = a->pid;
     registry_remove(a->slot);
+    reload_free(a);
     fiber_free_all(a);
     alarm_free_all(a);
     watch_farewell(a, a->ending);
@@ -269,7 +283,7 @@ static void die(Actor *a) {
         codec_show(a->ending, 0, 1, text, sizeof text);
         log_format(LOG_DEBUG, who, "ended: %s", text);
     }
-    calls.ended(a);
+    actor_calls.ended(a);
     vm_close(&a->vm);
     actor_free(a);
 }
@@ -284,6 +298,7 @@ void actor_discard(Actor *a) {
     while ((next = queue_pop(&a->inbox)) != NULL) message_free(next);
     drop_names(a);
     registry_remove(a->slot);
+    reload_free(a);
     fiber_free_all(a);
     alarm_free_all(a);
     vm_close(&a->vm);
@@ -311,7 +326,8 @@ static bool over(Actor *a) { return a->ending != NULL && (!a->patient || a->runn
 /* The usual end of a turn: alive, nothing to go on with, nothing taken out of the mailbox that still waits. */
 static bool idles(const Actor *a) {
     return a->main.state == FIBER_IDLE && a->ending == NULL && a->stage == ACTOR_LIVE && a->runnable == NULL &&
-           a->inbox.first == NULL && a->due.first == NULL && a->early.first == NULL && a->start == NULL;
+           a->inbox.first == NULL && a->due.first == NULL && a->early.first == NULL && a->start == NULL &&
+           a->reload == NULL;
 }
 
 static TaskTurn run(Actor *a) {
@@ -327,13 +343,16 @@ static TaskTurn run(Actor *a) {
         }
         if (scheduler_expired()) return TASK_LATE;
         if (a->handled >= config.slice_messages) return TASK_AGAIN;
+        if (a->reload != NULL && a->stage == ACTOR_LIVE && a->ending == NULL && reload_turn(a)) continue;
         Fiber *f = fiber_next(a);
         if (f == NULL && a->stage == ACTOR_LIVE && a->ending == NULL && (f = fiber_free(a)) != NULL) {
             if (inbox_ready(a)) fiber_begin(a, f);
             else f = NULL;
         }
         if (f != NULL) {
+            if (a->reload != NULL) reload_resumes(a);
             fiber_resume(a, f);
+            if (a->reload != NULL) reload_resumed(a);
             if (idles(a) && mailbox_sleep(&a->slot->box, false)) return TASK_ASLEEP; /* `a` may be gone */
             continue;
         }

@@ -31,6 +31,14 @@ bool fiber_wake(Actor *a, uint64_t ref, Message *answer);
 /* Wakes, with nothing, all whose deadline has passed; the next deadline, or 0. */
 uint64_t fiber_expire(Actor *a, uint64_t now);
 
+/* One more that could, for who can't wait for a free one; the others wait. Unprotected: without memory the process ends.
+ * It is among the idle: fiber_drop takes it away. */
+Fiber *fiber_spare(Actor *a);
+void   fiber_drop(Actor *a, Fiber *f); /* not main: takes it out and frees it; it is not in a queue */
+/* Ends all that are in the middle of something, or only those that are old; who waits for their answer hears
+ * "reloaded". How many there were. Not from within one. */
+uint32_t fiber_cancel(Actor *a, bool old_only);
+
 /* A new fiber that calls the function below the top `nargs` values; they are popped. Raises when memory is short. */
 void fiber_fork(lua_State *L, int nargs);
 

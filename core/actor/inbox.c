@@ -4,6 +4,7 @@
 #include <uv.h>
 #include "actor/alarm.h"
 #include "actor/fiber.h"
+#include "actor/reload.h"
 #include "actor/report.h"
 #include "ground/clock.h"
 #include "ground/config.h"
@@ -114,6 +115,10 @@ void inbox_system(Actor *a) {
         case MESSAGE_DEMONITOR:
         case MESSAGE_LINK:
         case MESSAGE_UNLINK: watch_handle(a, msg); break;
+        case MESSAGE_RELOAD:
+            if (a->current != NULL) scheduler_expire(); /* out of the VM: it is done there */
+            reload_came(a, msg);
+            break;
         case MESSAGE_SEND:
         case MESSAGE_ASK:
         case MESSAGE_START: message_free(msg); break; /* never in this lane */

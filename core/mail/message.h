@@ -25,7 +25,8 @@ typedef enum {
     MESSAGE_MONITOR,   /* `from` wants a MESSAGE_DOWN under `ref` */
     MESSAGE_DEMONITOR, /* ... and no longer */
     MESSAGE_LINK,      /* `from` is linked */
-    MESSAGE_UNLINK
+    MESSAGE_UNLINK,
+    MESSAGE_RELOAD     /* a step of a rollout, see actor/reload.h */
 } MessageKind;
 
 enum {
