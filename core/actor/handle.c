@@ -186,7 +186,8 @@ static int handle_on(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     Actor *a = actor_of(L);
     finish(L, a, a->current);
-    return a->current->old ? 0 : handle(L); /* old: the next message is for the new version */
+    /* Old: the next message is for the new version; and one that is to come comes between two messages. */
+    return a->current->old || a->reload != NULL ? 0 : handle(L);
 }
 
 /* It stays at the bottom of the fiber's stack: found there without a look into the registry. */

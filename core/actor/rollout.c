@@ -216,7 +216,7 @@ static bool tell(size_t i, uint64_t pid, ReloadStep step) {
     msg->to = pid;
     msg->ref = now.number;
     msg->name = (uint32_t)i;
-    if (post_send(msg) == 0) return true;
+    if (post_send(msg) >= 0) return true;
     message_free(msg);
     return false;
 }
@@ -416,6 +416,10 @@ static bool roll(RolloutReport *report) {
         report->canary = now.verdict;
         if (!prepare_all()) goto back; /* who was born meanwhile */
     }
+    pthread_mutex_lock(&now.lock);
+    bool stop = unwanted();
+    pthread_mutex_unlock(&now.lock);
+    if (stop) goto back;
     behaviour_become(now.change.pairs, now.change.count, now.options.back);
     became = true;
     if (!prepare_all() || !step(RELOAD_COMMIT, is_ready, false)) goto back;
