@@ -1,8 +1,9 @@
 /* visit.h - a stranger's errand to an actor: the console's, and whoever else must see a VM from inside.
  *
  * A visit comes as MESSAGE_VISIT by the system lane, and is served on the actor's worker when its VM is at rest:
- * asleep, between two messages, while its handler waits, or in the middle of a handler that was preempted. Not while it is in a
- * C function, and not where it can't be preempted (the comparison of a sort): then it waits until it comes out.
+ * asleep, between two messages, while its handler waits, or in the middle of a handler that was preempted. Not while
+ * it is in a C function, and not where it can't be preempted (the comparison of a sort): then it waits until it comes
+ * out.
  *
  * Whoever sends one owns what `Visit` is embedded in, and gets it back by exactly one call of `serve` or `gone`.
  * Threads: visit_send from any; `serve` on the actor's worker; `gone` on any. */
