@@ -158,8 +158,8 @@ static void look(void *context, lua_State *L, const Behaviour *b) {
             const ScanNote *n = &scan.notes[i];
             if (!in_one(n, ranges, count)) continue;
             if (n->kind == SCAN_ASSIGNS) {
-                char text[256];
-                snprintf(text, sizeof text, "%.160s:%d: a handler assigns '%s', a local of the file: a new version "
+                char text[512];
+                snprintf(text, sizeof text, "%.300s:%d: a handler assigns '%s', a local of the file: a new version "
                          "would lose it. Keep it in self", b->source->path, n->line, n->name);
                 scan_free(&scan);
                 luaL_error(L, "%s", text);

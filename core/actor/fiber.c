@@ -119,10 +119,10 @@ static void failed(Actor *a, Fiber *f, int status) {
     }
     const Behaviour *newest = a->behaviour;
     if (a->reload != NULL) reload_failed(a);
-    if (f->old) a->behaviour = a->older; /* in the reports: whose fault it was */
+    if (f->old) __atomic_store_n(&a->behaviour, a->older, __ATOMIC_RELEASE); /* in the reports: whose fault it was */
     Message *reason = report_error(a, f->L, status);
     report_crash(a, f, status, reason);
-    a->behaviour = newest;
+    if (f->old) __atomic_store_n(&a->behaviour, newest, __ATOMIC_RELEASE);
     metrics_add(METRIC_crashed, 1);
     if (f->msg != NULL && f->msg->ref != 0 && (f->msg->kind == MESSAGE_ASK || f->msg->kind == MESSAGE_START)) {
         Message *answer = reason != NULL ? message_copy(reason) : NULL;

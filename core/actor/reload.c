@@ -56,6 +56,8 @@ const Behaviour *reload_version(const Actor *a) {
     return r != NULL && r->inside && !r->swapped ? r->target.to : a->behaviour;
 }
 
+bool reload_is_running(const Actor *a) { return a->reload != NULL && a->reload->running; }
+
 bool reload_is_over_time(const Actor *a) {
     Reload *r = a->reload;
     if (r == NULL || !r->running || (!r->interrupted && clock_now() <= r->until)) return false;

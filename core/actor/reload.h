@@ -38,6 +38,7 @@ typedef struct ReloadTarget { /* what an actor is to do, as the rollout has it *
 void reload_came(Actor *a, Message *msg); /* MESSAGE_RELOAD; taken */
 /* Does what is to be done and can be done now. False: nothing. Not in the middle of a handler. */
 bool reload_turn(Actor *a);
+bool reload_is_running(const Actor *a);   /* code is tried out, and was preempted: its VM is not as it seems */
 bool reload_is_over_time(const Actor *a); /* the code that is tried out now, in the middle of it */
 void reload_failed(Actor *a);             /* a handler has crashed: for who measures */
 void reload_old_ended(Actor *a, Fiber *f); /* a coroutine of the old version ended; f->L is free */

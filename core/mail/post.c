@@ -314,7 +314,8 @@ void post_refuse(Message *msg, int why) {
     case MESSAGE_STOP:
     case MESSAGE_DEMONITOR:
     case MESSAGE_UNLINK:
-    case MESSAGE_RELOAD: break; /* meant for a living one: nothing is missed */
+    case MESSAGE_RELOAD:
+    case MESSAGE_VISIT: break; /* meant for a living one: nothing is missed */
     }
     message_free(msg);
 }
