@@ -25,6 +25,7 @@
 #include "mail/codec.h"
 #include "mail/post.h"
 #include "ops/console.h"
+#include "ops/watch.h"
 #include "run/loop.h"
 #include "run/scheduler.h"
 
@@ -230,12 +231,14 @@ int node_run(const NodeOptions *o) {
                            .node_name = o->name != NULL ? o->name : "throng"};
     if (console_open(&door, text, sizeof text) < 0) code = complain(text);
     else code = start_root(o);
+    if (code == 0 && o->watch && watch_open() < 0) log_format(LOG_ERROR, "", "--watch: out of memory");
     if (code == 0) {
         run_until_over();
-        rollout_close();
         code = node.code;
     }
+    watch_close();
     console_close();
+    rollout_close(); /* nobody begins one any more */
     if (scheduler_close() < 0) { /* a thread is stuck in C: no memory may be freed under it */
         log_format(LOG_WARN, "", "a worker is stuck in a C function: the process ends around it");
         if (node.last_words != NULL) complain(node.last_words);

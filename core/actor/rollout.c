@@ -487,7 +487,7 @@ static void *run(void *unused) {
     void *context = now.options.context;
     char line[1024];
     rollout_line(&report, line, sizeof line);
-    log_format(report.ok ? LOG_INFO : LOG_ERROR, "", "reload: %s", line);
+    if (!report.ok || now.change.count > 0) log_format(report.ok ? LOG_INFO : LOG_ERROR, "", "reload: %s", line);
     /* Who hears of it may begin the next one at once. */
     Change change = now.change;
     report.change = &change;
@@ -565,7 +565,7 @@ void rollout_close(void) {
 
 /* ---- the report ---- */
 
-static void short_version(const Behaviour *b, char *out) { snprintf(out, 9, "%s", b->version); }
+static void short_version(const Behaviour *b, char *out) { snprintf(out, 9, "%.8s", b->version); }
 
 void rollout_line(const RolloutReport *r, char *out, size_t size) {
     const Change *c = r->change;
