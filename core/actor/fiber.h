@@ -31,7 +31,7 @@ bool fiber_wake(Actor *a, uint64_t ref, Message *answer);
 /* Wakes, with nothing, all whose deadline has passed; the next deadline, or 0. */
 uint64_t fiber_expire(Actor *a, uint64_t now);
 
-/* One more that could, for who can't wait for a free one; the others wait. Unprotected: without memory the process ends.
+/* One more that could, for who needs its own or can't wait. Unprotected: without memory the process ends.
  * It is among the idle: fiber_drop takes it away. */
 Fiber *fiber_spare(Actor *a);
 void   fiber_drop(Actor *a, Fiber *f); /* not main: takes it out and frees it; it is not in a queue */

@@ -17,7 +17,8 @@
 static const struct {
     const char *name;
     uint8_t grant;
-} grants[] = {{"io", GRANT_IO}, {"os", GRANT_OS}, {"debug", GRANT_DEBUG}, {"package", GRANT_PACKAGE}, {"reload", GRANT_RELOAD}};
+} grants[] = {{"io", GRANT_IO}, {"os", GRANT_OS}, {"debug", GRANT_DEBUG}, {"package", GRANT_PACKAGE},
+              {"reload", GRANT_RELOAD}};
 
 /* Finds the behaviour and makes the actor with the values from `first` on. The actor's pid, and the monitor's ref. */
 static uint64_t make(lua_State *L, const char *what, const ActorOptions *options, int module, int first,

@@ -17,8 +17,8 @@ bool sandbox_push_library(lua_State *L, const char *name);
 
 /* For a new version of a module: pushes new globals, of which nobody knows yet. May raise. */
 void sandbox_push_globals(lua_State *L);
-/* Exchanges the globals in use with the table on top. `given`: what was taken out of the one that is not in use. What is
- * not in use finds libraries by way of those that are. Raises nothing. */
+/* Exchanges the globals in use with the table on top. `given`: what was taken out of the one that is not in use. What
+ * is not in use finds libraries by way of those that are. Raises nothing. */
 void sandbox_swap_globals(lua_State *L, uint64_t *given);
 
 /* Pushes a new table that gets the methods of pids as they are used: their metatable. */

@@ -239,7 +239,8 @@ static void tell_letter(const Message *msg, const char *reason, bool no_handler)
     Message *notice = is_one_echo_too_many(msg->from) ? NULL : post_notice(TOPIC_DEAD_LETTER);
     if (notice == NULL || codec_open_table(&notice, false, &mark) < 0 || codec_put_string(&notice, "to", 2) < 0 ||
         codec_put_pid(&notice, msg->to) < 0 || put_field(&notice, "reason", reason) < 0 ||
-        (no_handler && put_kind(&notice, &pairs, msg->to) < 0) || letter_put(&notice, &pairs, msg) < 0 || codec_close_table(&notice, mark, pairs) < 0) {
+        (no_handler && put_kind(&notice, &pairs, msg->to) < 0) || letter_put(&notice, &pairs, msg) < 0 ||
+        codec_close_table(&notice, mark, pairs) < 0) {
         message_free(notice);
         metrics_add(METRIC_dead_notice, 1);
         return;

@@ -317,6 +317,14 @@ describe("a reload", function()
         local plain = throng.spawn "plain"
         local code = try(plain.ask, plain, "reload").message
         local option = try(throng.reload, "main", {dry = true}).message
+        for _, wrong in ipairs {print, 5, true, {5}, {"a\0b"}, {{}}} do assert(try(throng.reload, wrong)) end
+        for key, list in pairs {in_flight = {"wait", 5}, drain = {-1, 0, 0/0, "x", 1e300}, watch = {0, {}},
+                                canary = {0, "5", "0%", "101%", {}}, force = {1}} do
+          for _, v in ipairs(list) do
+            assert(try(throng.reload, "main", {[key] = v}).message:find("option '" .. key .. "' must be", 1, true))
+          end
+        end
+        assert(try(throng.versions, {}) and try(throng.rollback))
         local unknown = throng.reload "nobody"
         local own = throng.reload("main", {force = true})
         throng.fork(function()

@@ -50,7 +50,9 @@ describe("the console's reload", function()
     local id = c:begin("reload", {module = "guy"}) -- takes its second, unless it is cancelled
     c:begin("cancel", {id = id})
     assert.are.equal("cancelled", c:finish(id).error.code)
-    assert.are.equal(5, select(2, c:ask("versions", {module = "guy"}))[3].actors)
+    for _, row in ipairs(select(2, c:ask("versions", {module = "guy"}))) do
+      assert.are.equal(row.current and 5 or 0, row.actors)
+    end
     n:signal "TERM"
     n:wait()
   end)
