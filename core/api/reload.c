@@ -47,9 +47,14 @@ static Actor *allowed(lua_State *L, const char *what) {
     return a;
 }
 
+static int raw_field(lua_State *L, const char *key) { /* of the options */
+    lua_pushstring(L, key);
+    return lua_rawget(L, 2);
+}
+
 static uint32_t option_ms(lua_State *L, const char *what, const char *key) {
     uint32_t ms = 0;
-    if (lua_getfield(L, 2, key) != LUA_TNIL) {
+    if (raw_field(L, key) != LUA_TNIL) {
         lua_Number n = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
         if (!(n >= 1 && n <= 86400000)) luaL_error(L, "%s: option '%s' must be milliseconds, at least 1", what, key);
         ms = (uint32_t)n;
@@ -59,7 +64,7 @@ static uint32_t option_ms(lua_State *L, const char *what, const char *key) {
 }
 
 static bool option_flag(lua_State *L, const char *what, const char *key) {
-    int type = lua_getfield(L, 2, key);
+    int type = raw_field(L, key);
     if (type != LUA_TNIL && type != LUA_TBOOLEAN) luaL_error(L, "%s: option '%s' must be a boolean", what, key);
     bool flag = lua_toboolean(L, -1);
     lua_pop(L, 1);
@@ -68,7 +73,7 @@ static bool option_flag(lua_State *L, const char *what, const char *key) {
 
 static void option_canary(lua_State *L, const char *what, RolloutOptions *o) {
     bool good = true;
-    if (lua_getfield(L, 2, "canary") == LUA_TNUMBER) {
+    if (raw_field(L, "canary") == LUA_TNUMBER) {
         lua_Number n = lua_tonumber(L, -1);
         good = n >= 1 && n <= 1e9;
         if (good) o->canary_count = (uint32_t)n;
@@ -97,7 +102,7 @@ static void read_options(lua_State *L, const char *what, RolloutOptions *o) {
                        luaL_tolstring(L, -2, NULL));
         lua_pop(L, 1);
     }
-    if (lua_getfield(L, 2, "in_flight") != LUA_TNIL) {
+    if (raw_field(L, "in_flight") != LUA_TNIL) {
         const char *word = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
         o->cancels = strcmp(word, "cancel") == 0;
         if (!o->cancels && strcmp(word, "drain") != 0)

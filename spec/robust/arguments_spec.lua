@@ -58,7 +58,7 @@ local BODY <const> = [==[
     self = {{}}, parent = {{}}, sender = {{}}, node = {{}}, nodes = {{}}, now = {{}}, stats = {{}}, deadline = {{}},
     info = {{echo}, ok_pid},
     rollback = {{"nobody", {}}, function(_, n) return n ~= "zero byte" and TEXTS[n] or n == "empty" end,
-                function(_, n) return n == "nil" or n == "table" end},
+                function(_, n) return n == "nil" or n == "table" or n == "meta" end},
     reload = {{}}, versions = {{}}, -- all of theirs may be left out: see spec/contract/reload_spec.lua
   }
   local SKIP = {exit = true, shutdown = true, log = true} -- below
