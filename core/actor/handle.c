@@ -6,6 +6,7 @@
 #include "actor/errors.h"
 #include "actor/fiber.h"
 #include "actor/inbox.h"
+#include "actor/reload.h"
 #include "actor/report.h"
 #include "mail/atom.h"
 #include "mail/codec.h"
@@ -214,14 +215,14 @@ void handle_make(lua_State *L) {
 
 static int born(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
-    const Source *s = actor_of(L)->behaviour->source;
+    const Source *s = reload_version(actor_of(L))->source;
     if (!lua_istable(L, -1)) return luaL_error(L, "%s returned no table this time", s->path);
     handle_make(L);
     return 0;
 }
 
 static int birth(lua_State *L) {
-    const Source *s = actor_of(L)->behaviour->source;
+    const Source *s = reload_version(actor_of(L))->source;
     BehaviourOpenLibs open_libs = (BehaviourOpenLibs)lua_tocfunction(L, 1);
     open_libs(L);
     lua_settop(L, 0);

@@ -34,6 +34,7 @@ void reload_free(Actor *a) {
     rollout_answer(r->rollout, r->index, ROLLOUT_GONE, STAGE_BODY, NULL);
     Message *msg;
     while ((msg = queue_pop(&r->later)) != NULL) message_free(msg);
+    fresh_close(a);
     a->reload = NULL;
     pool_free(r, sizeof *r);
 }
@@ -65,8 +66,9 @@ static void give_up(Actor *a) {
     a->vm.arena.limit = r->limit;
     vm_reset(L);
     lua_settop(L, 0);
-    if (r->inside) renew_step_over(a, L);
+    if (r->inside && !r->target.fresh) renew_step_over(a, L);
     give_back(a);
+    if (r->target.fresh) fresh_give_up(a);
 }
 
 void reload_abort(Actor *a) {
@@ -93,6 +95,13 @@ static void failed(Actor *a, int status) {
     a->vm.arena.limit = r->limit;
     vm_reset(f->L);
     lua_settop(f->L, 0);
+    if (r->target.fresh) {
+        give_back(a);
+        fresh_give_up(a);
+        if (r->step == RELOAD_BACK) say(a, ROLLOUT_AS_IS, NULL);
+        else say(a, ROLLOUT_FAILED, text);
+        return;
+    }
     if (r->step == RELOAD_BACK && !r->as_is) { /* then without its state */
         give_back(a);
         r->as_is = true;
@@ -106,12 +115,20 @@ static void failed(Actor *a, int status) {
     say(a, ROLLOUT_FAILED, text);
 }
 
+static void tell_done(Actor *a);
+
 static void done(Actor *a) {
     Reload *r = a->reload;
     Fiber *f = r->fiber;
     lua_settop(f->L, 0);
-    if (r->inside) renew_step_over(a, f->L);
+    if (r->inside && !r->target.fresh) renew_step_over(a, f->L);
     give_back(a);
+    if (r->target.fresh) fresh_done(a);
+    tell_done(a);
+}
+
+static void tell_done(Actor *a) {
+    Reload *r = a->reload;
     switch (r->step) {
     case RELOAD_PREPARE:
         r->ready = true;
@@ -168,7 +185,8 @@ static void forget(Actor *a) {
     Reload *r = a->reload;
     Fiber *f = fiber_free(a);
     lua_State *L = f != NULL ? f->L : a->vm.L;
-    if (lua_checkstack(L, 6)) renew_drop(a, L);
+    if (r->target.fresh) fresh_close(a);
+    else if (lua_checkstack(L, 6)) renew_drop(a, L);
     a->reload = NULL;
     pool_free(r, sizeof *r);
 }
@@ -217,6 +235,33 @@ static void run_on(Actor *a) {
     while ((msg = queue_pop(&later)) != NULL) reload_came(a, msg);
 }
 
+static bool fresh_turn(Actor *a) {
+    Reload *r = a->reload;
+    char text[ROLLOUT_TEXT_MAX];
+    bool over;
+    if ((r->cancels || (r->step == RELOAD_COMMIT && r->target.cancels)) && a->began)
+        rollout_cancelled(r->rollout, fiber_cancel(a, false));
+    if (!fresh_ready(a)) return false;
+    if (!fresh_begin(a, text, sizeof text, &over)) {
+        say(a, ROLLOUT_FAILED, text);
+        return true;
+    }
+    r->limit = a->vm.arena.limit;
+    r->fiber = &a->main;
+    if (over) {
+        fresh_done(a);
+        tell_done(a);
+        return true;
+    }
+    r->made = false;
+    r->spent = 0;
+    r->over_time = false;
+    r->running = true;
+    a->main.state = FIBER_RUNNING;
+    run_on(a);
+    return true;
+}
+
 bool reload_turn(Actor *a) {
     Reload *r = a->reload;
     if (r->running) {
@@ -225,6 +270,7 @@ bool reload_turn(Actor *a) {
     }
     if (!r->due) return false;
     if (!a->began && a->start == NULL) return false; /* in the middle of init */
+    if (r->target.fresh) return fresh_turn(a);
     if (r->step == RELOAD_COMMIT && r->target.cancels && a->began)
         rollout_cancelled(r->rollout, fiber_cancel(a, false));
     make_room(a);

@@ -33,6 +33,7 @@ typedef struct ReloadTarget { /* what an actor is to do, as the rollout has it *
     const Behaviour *from, *to;
     bool back;    /* `from` has downgrade, instead of `to` migrate */
     bool cancels; /* handlers that wait are not waited for */
+    bool fresh;   /* in a new VM, see fresh.c */
 } ReloadTarget;
 
 void reload_came(Actor *a, Message *msg); /* MESSAGE_RELOAD; taken */

@@ -74,7 +74,7 @@ bool rollout_target(uint64_t rollout, uint32_t index, ReloadTarget *out) {
     if (t != NULL) {
         const BehaviourPair *p = &now.change.pairs[t->pair];
         *out = (ReloadTarget){t->reversed ? p->to : p->from, t->reversed ? p->from : p->to,
-                              now.options.back != t->reversed, now.options.cancels};
+                              now.options.back != t->reversed, now.options.cancels, now.options.fresh};
     }
     pthread_mutex_unlock(&now.lock);
     return t != NULL;
@@ -180,6 +180,10 @@ uint32_t rollout_actors(const Behaviour *b) {
     return count;
 }
 
+static bool is_of(const BehaviourPair *p, const Behaviour *b, bool reversed) {
+    return reversed ? p->to == b && p->from != b : p->from == b;
+}
+
 /* Adds the living actors of the old (reversed: of the new) versions that are no targets yet; how many, or -1: no
  * memory. */
 static long gather(bool reversed) {
@@ -190,7 +194,7 @@ static long gather(bool reversed) {
         const Behaviour *b = behaviour_at(pid);
         size_t p = 0;
         if (b == NULL) continue;
-        while (p < now.change.count && (reversed ? now.change.pairs[p].to : now.change.pairs[p].from) != b) p++;
+        while (p < now.change.count && !is_of(&now.change.pairs[p], b, reversed)) p++;
         if (p == now.change.count || map_get(&now.known, pid, NULL)) continue;
         if (map_put(&now.known, pid, 1) < 0) return -1;
         pthread_mutex_lock(&now.lock);

@@ -49,6 +49,7 @@ typedef struct RolloutOptions {
     size_t name_count;
     bool back;    /* to what was before; one name */
     bool force;   /* also what has not changed */
+    bool fresh;   /* into new VMs, `self` through the codec */
     bool cancels; /* handlers that wait are cancelled at once */
     uint32_t drain_ms; /* ... or after this; 0 = the node's */
     uint32_t canary_count; /* 0 = none */

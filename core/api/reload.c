@@ -89,7 +89,7 @@ static void option_canary(lua_State *L, const char *what, RolloutOptions *o) {
 }
 
 static void read_options(lua_State *L, const char *what, RolloutOptions *o) {
-    static const char *const known[] = {"in_flight", "drain", "canary", "watch", "force"};
+    static const char *const known[] = {"in_flight", "drain", "canary", "watch", "force", "mode"};
     if (lua_isnoneornil(L, 2)) return;
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_pushnil(L);
@@ -98,7 +98,7 @@ static void read_options(lua_State *L, const char *what, RolloutOptions *o) {
         for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
             found = found || (lua_type(L, -2) == LUA_TSTRING && strcmp(lua_tostring(L, -2), known[i]) == 0);
         if (!found)
-            luaL_error(L, "%s: unknown option '%s' (there are in_flight, drain, canary, watch, force)", what,
+            luaL_error(L, "%s: unknown option '%s' (there are in_flight, drain, canary, watch, force, mode)", what,
                        luaL_tolstring(L, -2, NULL));
         lua_pop(L, 1);
     }
@@ -109,9 +109,15 @@ static void read_options(lua_State *L, const char *what, RolloutOptions *o) {
             luaL_error(L, "%s: option 'in_flight' must be \"drain\" or \"cancel\"", what);
     }
     lua_pop(L, 1);
+    if (raw_field(L, "mode") != LUA_TNIL) {
+        const char *word = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+        o->fresh = strcmp(word, "vm") == 0;
+        if (!o->fresh && strcmp(word, "code") != 0) luaL_error(L, "%s: option 'mode' must be \"code\" or \"vm\"", what);
+    }
+    lua_pop(L, 1);
     o->drain_ms = option_ms(L, what, "drain");
     o->watch_ms = option_ms(L, what, "watch");
-    o->force = option_flag(L, what, "force");
+    o->force = option_flag(L, what, "force") || o->fresh;
     option_canary(L, what, o);
 }
 

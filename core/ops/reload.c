@@ -168,7 +168,13 @@ static void start(Request *r, bool back) {
             return;
         }
     }
-    o.force = request_flag(r, "force");
+    word = request_text(r, "mode", &word_len);
+    o.fresh = word != NULL && word_len == 2 && memcmp(word, "vm", 2) == 0;
+    if (word != NULL && !o.fresh && !(word_len == 4 && memcmp(word, "code", 4) == 0)) {
+        request_error(r, "bad_request", "mode: \"code\" or \"vm\"");
+        return;
+    }
+    o.force = request_flag(r, "force") || o.fresh;
     if (!read_canary(r, &o) || !read_ms(r, "drain", &o.drain_ms) || !read_ms(r, "watch", &o.watch_ms)) return;
     Rolling *rolling = calloc(1, sizeof *rolling);
     if (rolling == NULL) {
@@ -262,9 +268,9 @@ static void do_versions(Request *r) {
 const Op ops_reload[] = {
     {"reload", do_reload, true,
      {{"module", ARG_TEXT}, {"in_flight", ARG_TEXT}, {"drain", ARG_INTEGER}, {"canary", ARG_ANY},
-      {"watch", ARG_INTEGER}, {"force", ARG_FLAG}}},
+      {"watch", ARG_INTEGER}, {"force", ARG_FLAG}, {"mode", ARG_TEXT}}},
     {"rollback", do_rollback, true,
      {{"module", ARG_TEXT | ARG_MUST}, {"in_flight", ARG_TEXT}, {"drain", ARG_INTEGER}, {"canary", ARG_ANY},
-      {"watch", ARG_INTEGER}}},
+      {"watch", ARG_INTEGER}, {"mode", ARG_TEXT}}},
     {"versions", do_versions, false, {{"module", ARG_TEXT}}},
     {NULL, NULL, false, {{NULL, 0}}}};

@@ -282,6 +282,48 @@ describe("a reload", function()
     assert.are.same({2, 2, 2, 22, false, "check", 22, 2, 3, 2, 22, 2}, r)
   end)
 
+  it("gives actors a new VM, with the state through the codec", function()
+    local r = table.pack(run([[
+      function Me:init()
+        local odd = "function Guy:on_odd() self.f = print end function Guy:on_even() self.f = nil end "
+          .. "function Guy:on_left() local l = left left = 1 return l, self.deep and self.deep[1].x end "
+          .. "function Guy:on_beat() throng.every(1, 'tick') end "
+          .. "function Guy:on_fork() self.forks = throng.now() throng.fork(function() throng.sleep(60000) end) end "
+        guy(1, odd)
+        local pids = {}
+        for i = 1, 3 do pids[i] = throng.spawn_with({name = "guy " .. i, allow = i == 2 and {"io"} or nil}, "guy") end
+        for i = 1, 3 do pids[i]:send "tick" pids[i]:ask "left" end
+        local kept = pids[1]:ask "left"
+        guy(2, odd .. "function Guy:migrate() self.hunger, self.deep = self.hunger + 10, {{x = 5}} end")
+        local taken = reload {mode = "vm"}
+        local gone, deep = pids[1]:ask "left"
+        local hunger, granted = pids[1]:ask "hunger", pids[2]:ask "hunger"
+        pids[3]:ask "odd"
+        guy(3, odd)
+        local refused, why = reload {mode = "vm"}
+        local still = pids[1]:ask "left"
+        pids[3]:ask "even"
+        guy(3, odd .. "function Guy:migrate() while self.hunger do end end")
+        local slow = reload {mode = "vm"}
+        guy(3, odd .. "function Guy:check() return false, 'no' end")
+        local checked = reload {mode = "vm"}
+        pids[1]:ask "beat"
+        pids[2]:ask "fork"
+        guy(3, odd)
+        local last, report = reload {mode = "vm", drain = 20}
+        while pids[1]:ask "hunger" < 30 do throng.sleep(1) end
+        local again = reload {mode = "vm"}
+        pids[2]:send "tick"
+        done(kept, taken, gone == nil, deep, hunger, granted, refused, why.message, still, slow, checked, last,
+             report.cancelled, again, throng.whereis "guy 3" == pids[3], pids[2]:ask "hunger")
+      end
+    ]], {options = {"--set", "reload.timeout=" .. 50 * node.slow}}))
+    assert.matches("its state can't go to a new VM: self.f: a function can't be sent", table.remove(r, 8))
+    r.n = nil
+    assert.are.same({1, 3, true, 5, 11, 11, "swap", 1, "migrate", "check", 3, 1, 3, true, 14},
+                    {table.unpack(r, 1, 15)})
+  end)
+
   it("tries a share of the actors first, and takes it back if they do worse", function()
     local r = table.pack(run([[
       function Me:init()
@@ -320,7 +362,7 @@ describe("a reload", function()
         local option = try(throng.reload, "main", {dry = true}).message
         for _, wrong in ipairs {print, 5, true, {5}, {"a\0b"}, {{}}} do assert(try(throng.reload, wrong)) end
         for key, list in pairs {in_flight = {"wait", 5}, drain = {-1, 0, 0/0, "x", 1e300}, watch = {0, {}},
-                                canary = {0, "5", "0%", "101%", {}}, force = {1}} do
+                                mode = {"new"}, canary = {0, "5", "0%", "101%", {}}, force = {1}} do
           for _, v in ipairs(list) do
             assert(try(throng.reload, "main", {[key] = v}).message:find("option '" .. key .. "' must be", 1, true))
           end
@@ -424,7 +466,7 @@ describe("a reload", function()
             fails = fails + 1
           elseif choice == 8 then
             pids[#pids + 1], model[#model + 1] = throng.spawn "guy", born()
-          elseif choice == 9 then
+          elseif choice == 9 and #pids > 2 then
             throng.kill(table.remove(pids))
             table.remove(model)
           end
