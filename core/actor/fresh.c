@@ -154,9 +154,10 @@ static bool pack(Actor *a, char *text, size_t size) {
     if (err == 0) return true;
     message_free(r->state);
     r->state = NULL;
-    snprintf(text, size, "its state can't go to a new VM: %s", err == UV_ENOMEM                            ? "out of memory"
-             : strncmp(why.text, "argument 1", 10) == 0 ? text_of_self(why.text)
-                                                        : why.text);
+    const char *reason = err == UV_ENOMEM                            ? "out of memory"
+                         : strncmp(why.text, "argument 1", 10) == 0 ? text_of_self(why.text)
+                                                                    : why.text;
+    snprintf(text, size, "its state can't go to a new VM: %s", reason);
     return false;
 }
 

@@ -1,5 +1,5 @@
-/* reloading.h - what an actor remembers of a reload that is under way, for the files that do it: reload.c (when), renew.c
- * (in its VM), fresh.c (in a new one). Threads: the worker that runs the actor. */
+/* reloading.h - what an actor remembers of a reload that is under way, for the files that do it: reload.c (when),
+ * renew.c (in its VM), fresh.c (in a new one). Threads: the worker that runs the actor. */
 #ifndef ACTOR_RELOADING_H
 #define ACTOR_RELOADING_H
 #include "actor/reload.h"

@@ -394,9 +394,10 @@ function throng.stats() end
 ---                                their handlers are compared with the others'; then all take it, or none
 ---@field watch? number           for how long, in ms; setting reload.watch (10 s) if not given
 ---@field force? boolean          what has not changed begins anew, too
----@field mode? "code"|"vm"        "vm": each actor gets a new VM, changed or not, and `self` goes there as a message does
----                                (no functions, no cycles); nothing else of the old VM is left. It waits until none of
----                                its coroutines is in the middle of something; a way back leaves states as they are
+---@field mode? "code"|"vm"        "vm": each actor gets a new VM, changed or not, and `self` goes there as a message
+---                                does (no functions, no cycles); nothing else of the old VM is left. It waits until
+---                                none of its coroutines is in the middle of something; a way back leaves states as
+---                                they are
 
 ---@class throng.ReloadReport
 ---@field ok boolean              false: the old code runs on, everywhere, and `stage` and `message` say why
