@@ -219,6 +219,12 @@ uint64_t fiber_expire(Actor *a, uint64_t now) {
     return nearest;
 }
 
+void fiber_overdue(Actor *a) {
+    if (a->main.state == FIBER_IDLE) return;
+    a->vm.overdue = true; /* the hook sees to it when that code runs next */
+    if (a->main.state == FIBER_WAITING) wake(a, &a->main, NULL);
+}
+
 void fiber_fork(lua_State *L, int nargs) {
     Actor *a = actor_of(L);
     Fiber *f = fiber_new(L, FIBER_FORK);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <uv.h>
 #include "actor/alarm.h"
+#include "actor/faults.h"
 #include "actor/fiber.h"
 #include "actor/report.h"
 #include "ground/clock.h"
@@ -172,6 +173,22 @@ static bool is_vain(const Message *msg) {
     return msg->from != 0 && pid_node(msg->from) == 0 && registry_find(msg->from) == NULL;
 }
 
+static void refuse(Actor *a, Message *msg);
+
+/* A message about to be handled, under a test's fault injection. True: go on with it; else it was taken. */
+static __attribute__((noinline, cold)) bool passes(Actor *a, Message *msg) {
+    switch (faults_judge(a, msg)) {
+    case FAULT_NONE: return true;
+    case FAULT_DROP: message_free(msg); break;
+    case FAULT_DELAY: break; /* faults.c holds it */
+    case FAULT_KILL:
+        killed(a, NULL);
+        if (msg->kind == MESSAGE_START) a->start = msg; /* inbox_refuse_all answers who waits for init */
+        else refuse(a, msg);
+    }
+    return false;
+}
+
 Message *inbox_next(Actor *a) {
     Message *msg;
     for (;;) {
@@ -210,6 +227,7 @@ Message *inbox_next(Actor *a) {
             post_refuse(msg, UV_ETIMEDOUT);
             continue;
         }
+        if (__builtin_expect(faults_active(), 0) && !passes(a, msg)) continue;
         a->handled++;
         metrics_add(METRIC_messages, 1);
         return msg;

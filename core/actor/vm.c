@@ -68,12 +68,18 @@ static void hook(lua_State *L, lua_Debug *ar) {
     Vm *vm = vm_of(L);
     lua_sethook(L, NULL, 0, 0);
     if (vm->deadline != 0) {
-        vm->doomed = vm->doomed || clock_now() > vm->deadline;
+        vm->doomed = vm->doomed || clock_real() > vm->deadline;
         lua_sethook(L, hook, LUA_MASKCOUNT, BODY_CHECK);
     }
     if (vm->doomed) {
         lua_sethook(L, hook, LUA_MASKCOUNT, 1); /* one raise is swallowed by a pcall */
         raise_end(L);
+    }
+    if (vm->overdue && vm->actor->current == &vm->actor->main) {
+        vm->overdue = false;
+        luaL_where(L, 0);
+        lua_pushfstring(L, "%s%s", lua_tostring(L, -1), "its time is up (--timeout)");
+        lua_error(L);
     }
     if (vm->actor == NULL || !scheduler_expired()) return;
     if (lua_isyieldable(L)) {
@@ -104,7 +110,7 @@ int vm_doom(lua_State *L) {
 int vm_resume(lua_State *L, lua_State *from, int nargs, int *nresults) {
     Vm *vm = vm_of(L);
     vm->yielding = YIELD_USER;
-    if (vm->deadline != 0 || vm->doomed) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+    if (vm->deadline != 0 || vm->doomed || vm->overdue) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
     lua_State *outer = running; /* `from`, or another VM that tries out a body */
     running = L;
     *(Vm **)lua_getextraspace(L) = vm;
