@@ -63,6 +63,18 @@ static int raise_end(lua_State *L) {
     return luaL_error(L, "the actor ends"); /* not reached */
 }
 
+/* Is it vm->body that runs, or what that has called? */
+static bool must_end(lua_State *L, const Vm *vm) {
+    lua_Debug ar;
+    bool found = vm->body == NULL || L != vm->L;
+    for (int i = 0; !found && lua_getstack(L, i, &ar); i++) {
+        lua_getinfo(L, "f", &ar);
+        found = lua_topointer(L, -1) == vm->body;
+        lua_pop(L, 1);
+    }
+    return found;
+}
+
 static void hook(lua_State *L, lua_Debug *ar) {
     (void)ar;
     Vm *vm = vm_of(L);
@@ -75,8 +87,9 @@ static void hook(lua_State *L, lua_Debug *ar) {
         lua_sethook(L, hook, LUA_MASKCOUNT, 1); /* one raise is swallowed by a pcall */
         raise_end(L);
     }
-    if (vm->overdue && vm->actor->current == &vm->actor->main) {
-        vm->overdue = false;
+    if (vm->overdue && vm->actor->current == &vm->actor->main && must_end(L, vm)) {
+        if (vm->body != NULL) lua_sethook(L, hook, LUA_MASKCOUNT, 1); /* a pcall may catch it: and again */
+        else vm->overdue = false;
         luaL_where(L, 0);
         lua_pushfstring(L, "%s%s", lua_tostring(L, -1), "its time is up (--timeout)");
         lua_error(L);

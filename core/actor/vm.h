@@ -37,7 +37,8 @@ typedef struct Vm {
     uint8_t grants;      /* GRANT_... */
     bool doomed;         /* the actor must end but could not yield: the hook raises until it is out */
     uint16_t fixed;      /* coroutines on the way whose resumer can't yield: then nobody may wait */
-    bool overdue;        /* the main fiber's code is to be told, once: see fiber_overdue */
+    bool overdue;        /* the main fiber's code is to be told: see fiber_overdue */
+    const void *body;    /* lua_topointer of the function that must end then, or NULL: whatever runs is told once */
     bool has_finalizers; /* something in it must be closed: lua_close at the end */
     bool impure; /* without an actor: the body did or asked what is not the same each time it runs. See image.h */
     uint64_t deadline;   /* clock_real time after which the hook raises; 0 = none (for bodies tried out) */

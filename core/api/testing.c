@@ -152,9 +152,11 @@ static void set_limit(void *argument) {
     }
 }
 
-/* (ms): the main fiber of this actor gets an error if it is not done by then, in real time; 0: no more. */
+/* (ms [, body]): the main fiber of this actor gets an error if it is not done by then, in real time, and again until
+ * the function `body` has ended; 0: no more. */
 static int set_limit_here(lua_State *L) {
     Actor *a = api_actor(L, "testing.limit");
+    a->vm.body = lua_isfunction(L, 2) ? lua_topointer(L, 2) : NULL;
     Limit l = {.pid = a->pid, .ms = api_check_ms(L, 1, 0) / CLOCK_NS_PER_MS};
     int err = loop_call(set_limit, &l);
     a->vm.overdue = false;

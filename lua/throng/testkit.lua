@@ -26,6 +26,13 @@ local SPAWN_WITHIN <const> = 5000
 
 local testkit = {}
 
+--- The test fails, at the line of the spec that called.
+local function blame(message)
+  local trouble = stage.trouble()
+  if trouble then message = message .. "\n" .. trouble end
+  return require("busted").fail(inline.place() .. ": " .. message, 0)
+end
+
 -- ---- spawning ----
 
 --- As throng.spawn, but returns when init is done, or raises what it raised. A behaviour may also be the text of a
@@ -90,7 +97,7 @@ function testkit.eventually(find, within)
     local found_ = find()
     if found_ then return found_ end
     local left = until_ - throng.now()
-    if left <= 0 then error(("it did not come about within %g ms"):format(within or WITHIN), 2) end
+    if left <= 0 then return blame(("it did not come about within %g ms"):format(within or WITHIN)) end
     testkit.advance(math.min(left, math.max(1, (within or WITHIN) / 100)))
   end
 end
@@ -118,12 +125,6 @@ end
 local function show(message)
   local text = stage.show_call(message.name, message.values, message.values.n)
   return ("%s%s from %s"):format(message.kind == "ask" and "request " or "", text, stage.who(message.from))
-end
-
-local function blame(message)
-  local trouble = stage.trouble()
-  if trouble then message = message .. "\n" .. trouble end
-  error(message, 3)
 end
 
 local function check_within(within, level)
@@ -340,8 +341,7 @@ local function claim(what, list, fields, wanted, within)
     end
   end)
   if index then return table.remove(stage[list], index) end
-  local trouble = stage.trouble()
-  error(("%s: there was none within %g ms%s"):format(what, within, trouble and "; but\n" .. trouble or ""), 3)
+  return blame(("%s: there was none within %g ms"):format(what, within))
 end
 
 local CRASH <const> = {pid = "pid", name = "name", behaviour = "behaviour", message = "message", during = "during"}

@@ -256,8 +256,9 @@ local function watch_tests(busted, run)
 end
 
 --- The body of a test, and then what it did not expect.
-local function watched(busted, element, body)
+local function watched(busted, element, body, timeout)
   return function()
+    testing.limit(timeout, body)
     body()
     testing.advance(0)
     local trouble = stage.trouble()
@@ -270,7 +271,7 @@ local function subscribe(busted, run)
   busted.subscribe({"test", "start"}, function(element)
     if element.descriptor == "it" then
       bodies[element] = bodies[element] or element.run
-      element.run = watched(busted, element, bodies[element])
+      element.run = watched(busted, element, bodies[element], run.timeout)
     end
     return nil, true
   end)
