@@ -173,7 +173,16 @@ static bool is_vain(const Message *msg) {
     return msg->from != 0 && pid_node(msg->from) == 0 && registry_find(msg->from) == NULL;
 }
 
-static void refuse(Actor *a, Message *msg);
+/* The asker hears why we went. */
+static void tell_asker(Actor *a, Message *msg) {
+    Message *answer = report_down(a, a->ending);
+    if (answer == NULL) return;
+    answer->to = msg->from;
+    answer->from = a->pid;
+    answer->ref = msg->ref;
+    msg->ref = 0;
+    post_deliver(answer);
+}
 
 /* A message about to be handled, under a test's fault injection. True: go on with it; else it was taken. */
 static __attribute__((noinline, cold)) bool passes(Actor *a, Message *msg) {
@@ -183,8 +192,12 @@ static __attribute__((noinline, cold)) bool passes(Actor *a, Message *msg) {
     case FAULT_DELAY: break; /* faults.c holds it */
     case FAULT_KILL:
         killed(a, NULL);
-        if (msg->kind == MESSAGE_START) a->start = msg; /* inbox_refuse_all answers who waits for init */
-        else refuse(a, msg);
+        if (msg->kind == MESSAGE_START) {
+            a->start = msg; /* inbox_refuse_all answers who waits for init */
+            break;
+        }
+        if (msg->kind == MESSAGE_ASK) tell_asker(a, msg);
+        message_free(msg); /* as if it had died while it handled that: no dead letter */
     }
     return false;
 }
@@ -235,16 +248,7 @@ Message *inbox_next(Actor *a) {
 }
 
 static void refuse(Actor *a, Message *msg) {
-    if (msg->to == a->pid && msg->kind == MESSAGE_ASK) { /* its asker hears why we went */
-        Message *answer = report_down(a, a->ending);
-        if (answer != NULL) {
-            answer->to = msg->from;
-            answer->from = a->pid;
-            answer->ref = msg->ref;
-            msg->ref = 0;
-            post_deliver(answer);
-        }
-    }
+    if (msg->to == a->pid && msg->kind == MESSAGE_ASK) tell_asker(a, msg);
     post_refuse(msg, UV_ESRCH);
 }
 

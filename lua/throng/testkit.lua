@@ -35,6 +35,21 @@ end
 
 -- ---- spawning ----
 
+local function spawn_by(spawn_with, options, behaviour, ...)
+  if type(options) ~= "table" then error(inline.place() .. ": spawn_with: the options are a table", 0) end
+  local own = {wait = SPAWN_WITHIN}
+  for key, value in pairs(options) do own[key] = value end
+  local result = table.pack(pcall(spawn_with, own, testkit.behaviour(behaviour), ...))
+  if result[1] then return table.unpack(result, 2, result.n) end
+  testing.advance(0) -- its crash report is there, and the caller has the error: it is no surprise any more
+  local failure = result[2]
+  local about = own.pid or type(failure) == "table" and failure.actor
+  for i = #stage.crashes, 1, -1 do
+    if stage.crashes[i].pid == about then table.remove(stage.crashes, i) end
+  end
+  error(failure, 0)
+end
+
 --- As throng.spawn, but returns when init is done, or raises what it raised. A behaviour may also be the text of a
 --- module, or a table of functions: what these use of the spec goes along by value.
 ---@param behaviour string|table
@@ -51,17 +66,7 @@ end
 ---@param behaviour string|table
 ---@return pid, ref?
 function testkit.spawn_with(options, behaviour, ...)
-  if type(options) ~= "table" then error("spawn_with: the options are a table", 2) end
-  local own = {wait = SPAWN_WITHIN}
-  for key, value in pairs(options) do own[key] = value end
-  local module = testkit.behaviour(behaviour)
-  local result = table.pack(pcall(stage.spawn_with, own, module, ...))
-  if result[1] then return table.unpack(result, 2, result.n) end
-  testing.advance(0) -- its crash report is there, and the caller has the error: it is no surprise any more
-  for i = #stage.crashes, 1, -1 do
-    if stage.crashes[i].pid == own.pid then table.remove(stage.crashes, i) end
-  end
-  error(result[2], 0)
+  return spawn_by(stage.spawn_with, options, behaviour, ...)
 end
 
 --- The require path of an inline behaviour, for child specs of supervisors and the like.
@@ -238,6 +243,25 @@ end
 ---@param pid pid
 ---@param name string
 function Probe.send(_, pid, name, ...) return throng.send(pid, name, ...) end
+
+--- As testkit.spawn, but the new actor's parent is the probe.
+---@param behaviour string|table
+---@param ... any
+---@return pid
+function Probe:spawn(behaviour, ...) return self:spawn_with({}, behaviour, ...) end
+
+--- The same with throng.spawn_with's options. The probe traps exits: that of a linked one is a message exit(pid, reason).
+---@param options throng.SpawnOptions
+---@param behaviour string|table
+---@return pid, ref?
+function Probe:spawn_with(options, behaviour, ...)
+  return spawn_by(function(own, module, ...)
+    local result = table.pack(throng.ask_within(own.wait + 1000, self.pid, "testkit: spawn", own, module, ...))
+    if not result[1] then error(result[2], 0) end
+    table.insert(stage.spawned, result[2])
+    return table.unpack(result, 2, result.n)
+  end, options, behaviour, ...)
+end
 
 --- From now on expect_down hears of that actor's end.
 ---@param pid pid

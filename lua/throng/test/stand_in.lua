@@ -8,6 +8,7 @@ local StandIn = {concurrent = true}
 
 function StandIn:init(stage, id)
   self.stage, self.id, self.serial, self.waiting = stage, id, 0, {}
+  throng.trap_exits(true)
 end
 
 local function tell(self, kind, token, name, ...)
@@ -42,6 +43,14 @@ StandIn["on_testkit: fail"] = function(self, token, failure)
 end
 
 StandIn["on_testkit: watch"] = function(_, pid) return throng.monitor(pid) end
+
+StandIn["on_testkit: spawn"] = function(_, options, module, ...)
+  return pcall(throng.spawn_with, options, module, ...)
+end
+
+function StandIn:on_exit(pid, reason)
+  throng.send(self.stage, "testkit: came", self.id, "exit", nil, pid, "exit", pid, reason)
+end
 
 function StandIn:on_down(pid, reason)
   throng.send(self.stage, "testkit: came", self.id, "down", nil, pid, "down", reason)
