@@ -192,11 +192,7 @@ static __attribute__((noinline, cold)) bool passes(Actor *a, Message *msg) {
     case FAULT_DELAY: break; /* faults.c holds it */
     case FAULT_KILL:
         killed(a, NULL);
-        if (msg->kind == MESSAGE_START) {
-            a->start = msg; /* inbox_refuse_all answers who waits for init */
-            break;
-        }
-        if (msg->kind == MESSAGE_ASK) tell_asker(a, msg);
+        if (msg->ref != 0) tell_asker(a, msg); /* of a request, or who waits for init */
         message_free(msg); /* as if it had died while it handled that: no dead letter */
     }
     return false;

@@ -227,11 +227,41 @@ static bool anything_to_take(void) {
     return false;
 }
 
-static void fall_asleep(Worker *w) {
+/* Nobody runs but this worker, which has nothing to do, and nothing is queued anywhere. Whoever else could make work of
+ * himself is the loop's thread (signals and jobs): that counts as from outside. Under idle_lock: so of those who find
+ * nothing at the same moment the last one sees that all others sleep. */
+static bool all_rest(Worker *w) {
+    bool rest = !w->spare && atomic_load_explicit(&workers.handed_in, memory_order_acquire) == NULL;
+    for (int i = 0; i < workers.count + workers.spares && rest; i++) {
+        Worker *v = &workers.all[i];
+        if (v != w) rest = atomic_load_explicit(&v->state, memory_order_acquire) != WORKER_RUNNING;
+        rest = rest && !worker_has_work(v);
+    }
+    return rest;
+}
+
+/* In a node for tests, before it sleeps. True: there is work again. */
+static bool rests(Worker *w) {
     pthread_mutex_lock(&idle_lock);
-    atomic_store_explicit(&w->state, WORKER_IDLE, memory_order_relaxed);
-    if (!w->spare) atomic_fetch_add_explicit(&workers.idle, 1, memory_order_seq_cst);
+    bool rest = all_rest(w);
     pthread_mutex_unlock(&idle_lock);
+    return rest && workers.calls.at_rest();
+}
+
+static void fall_asleep(Worker *w) {
+    bool looked = workers.calls.at_rest == NULL;
+    for (;;) {
+        pthread_mutex_lock(&idle_lock);
+        bool last = !looked && all_rest(w);
+        if (!last) {
+            atomic_store_explicit(&w->state, WORKER_IDLE, memory_order_relaxed);
+            if (!w->spare) atomic_fetch_add_explicit(&workers.idle, 1, memory_order_seq_cst);
+        }
+        pthread_mutex_unlock(&idle_lock);
+        if (!last) break;
+        if (workers.calls.at_rest()) return;
+        looked = true;
+    }
     /* seq_cst against hand_in and scheduler_close: what they did before they looked at `idle` is seen here */
     if ((!w->spare && anything_to_take()) || atomic_load_explicit(&workers.stopping, memory_order_seq_cst)) {
         pthread_mutex_lock(&idle_lock);
@@ -248,24 +278,10 @@ static void fall_asleep(Worker *w) {
     watchdog_rouse();
 }
 
-/* Nobody runs but this worker, which has nothing to do, and nothing is queued anywhere. Whoever else could make work of
- * itself is the loop's thread (signals and jobs): that counts as from outside. */
-static bool all_rest(Worker *w) {
-    pthread_mutex_lock(&idle_lock);
-    bool rest = !w->spare && atomic_load_explicit(&workers.handed_in, memory_order_acquire) == NULL;
-    for (int i = 0; i < workers.count + workers.spares && rest; i++) {
-        Worker *v = &workers.all[i];
-        if (v != w) rest = atomic_load_explicit(&v->state, memory_order_acquire) != WORKER_RUNNING;
-        rest = rest && !worker_has_work(v);
-    }
-    pthread_mutex_unlock(&idle_lock);
-    return rest;
-}
-
 /* Spins a little, then sleeps. NULL: look everywhere again. */
 static Task *idle(Worker *w) {
     uint64_t end = 0;
-    if (workers.calls.at_rest != NULL && all_rest(w) && workers.calls.at_rest()) return NULL;
+    if (workers.calls.at_rest != NULL && rests(w)) return NULL;
     for (int i = 1;; i++) {
         Task *task = take_handed_in(w);
         if (task != NULL || (task = steal(w)) != NULL) return task;

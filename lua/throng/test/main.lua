@@ -221,6 +221,21 @@ local function place(element)
   return trace and trace.short_src and ("%s:%d: "):format(trace.short_src, trace.currentline) or ""
 end
 
+--- Also a before_each and an after_each begin with the schedule as the seed has it, not where busted's own work, which
+--- is not always the same, has left it.
+local function sow_before(busted)
+  if busted.sows then return end
+  local safe = busted.safe
+  busted.sows = true
+  function busted.safe(descriptor, body, element)
+    if descriptor ~= "before_each" and descriptor ~= "after_each" then return safe(descriptor, body, element) end
+    return safe(descriptor, function(...)
+      stage.sow()
+      return body(...)
+    end, element)
+  end
+end
+
 --- A test begins before its before_each and ends behind its after_each: busted's own events lie within.
 local function watch_tests(busted, run)
   local new_block = require "busted.block"
@@ -233,6 +248,7 @@ local function watch_tests(busted, run)
       run.element = busted.context.get()
       stage.begin(full_name(busted, run.element), run.seed)
       testing.limit(run.timeout)
+      sow_before(busted)
       depth = 1
       local passed, ancestor = exec_all(descriptor, current, propagate, ...)
       depth = 0
@@ -259,6 +275,7 @@ end
 local function watched(busted, element, body, timeout)
   return function()
     testing.limit(timeout, body)
+    stage.sow()
     body()
     testing.advance(0)
     local trouble = stage.trouble()

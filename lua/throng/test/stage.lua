@@ -201,10 +201,16 @@ function stage.begin(name, seed)
   stage.first_stand_in = serial
   stage.cleaning = false
   testing.real_time(stage.real)
-  local own = seed ~= 0 and seed_of(seed, name) or 0
-  testing.reseed(own)
-  if own ~= 0 then math.randomseed(own) end
-  testing.advance(0) -- from here on the schedule is the seed's
+  stage.seed = seed ~= 0 and seed_of(seed, name) or 0
+  testing.reseed(stage.seed)
+  if stage.seed ~= 0 then math.randomseed(stage.seed) end
+end
+
+--- From here on, when all are at rest, the schedule is the seed's; a next time in the same test another one.
+function stage.sow()
+  if stage.seed ~= 0 then stage.seed = seed_of(stage.seed, "") end
+  testing.reseed(stage.seed)
+  testing.advance(0)
 end
 
 --- Those of the test end: in order, the last one made first; then all that is left of it. What is to be complained of,
