@@ -81,10 +81,8 @@ describe("the regions' supervisor", function()
     testkit.spawn("regions", core.pid, 2, settings {loud = false})
     core:expect("joined", 0)
     core:expect("joined", 0)
-    local was = {}
     for death = 1, 5 do
       local region = throng.whereis("region-2")
-      was[death] = region
       throng.kill(region)
       testkit.settle()
       if death > 3 then

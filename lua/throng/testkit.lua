@@ -64,6 +64,7 @@ end
 --- The same with throng.spawn_with's options; `wait` is 5000 if not given.
 ---@param options throng.SpawnOptions
 ---@param behaviour string|table
+---@param ... any
 ---@return pid, ref?
 function testkit.spawn_with(options, behaviour, ...)
   return spawn_by(stage.spawn_with, options, behaviour, ...)
@@ -242,6 +243,7 @@ end
 --- Sends in the probe's place: the message comes from the spec, for the probe has no hands.
 ---@param pid pid
 ---@param name string
+---@param ... any
 function Probe.send(_, pid, name, ...) return throng.send(pid, name, ...) end
 
 --- As testkit.spawn, but the new actor's parent is the probe.
@@ -250,9 +252,11 @@ function Probe.send(_, pid, name, ...) return throng.send(pid, name, ...) end
 ---@return pid
 function Probe:spawn(behaviour, ...) return self:spawn_with({}, behaviour, ...) end
 
---- The same with throng.spawn_with's options. The probe traps exits: that of a linked one is a message exit(pid, reason).
+--- The same with throng.spawn_with's options. The probe traps exits: that of a linked one is a message
+--- exit(pid, reason).
 ---@param options throng.SpawnOptions
 ---@param behaviour string|table
+---@param ... any
 ---@return pid, ref?
 function Probe:spawn_with(options, behaviour, ...)
   return spawn_by(function(own, module, ...)

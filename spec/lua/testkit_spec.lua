@@ -244,6 +244,27 @@ describe("throng test", function()
     assert.are.equal("success", results.is.status)
   end)
 
+  it("has a kit whose functions all tell editors what they take", function()
+    local lines, count = {}, 0
+    for line in io.lines("lua/throng/testkit.lua") do
+      lines[#lines + 1] = line
+      if line:find("^function [%u]%w+[:.][%l]") and not line:find(":came") or line:find("^function testkit%.") then
+        count = count + 1
+        assert.matches("^%-%-%-", lines[#lines - 1], line)
+        local args = line:match("%b()"):sub(2, -2)
+        for arg in args:gmatch("[%w_.]+") do
+          local told = arg == "_"
+          for i = #lines - 1, 1, -1 do
+            if not lines[i]:find("^%-%-%-") then break end
+            told = told or lines[i]:find("^%-%-%-@param " .. arg:gsub("%p", "%%%0") .. "%??%s") ~= nil
+          end
+          assert.is_truthy(told, line .. ": " .. arg)
+        end
+      end
+    end
+    assert.is_true(count > 25)
+  end)
+
   it("is where the kit works, and nowhere else", function()
     local r = node.run {script = 'require "throng.testkit"'}
     assert.are.equal(1, r.code)
