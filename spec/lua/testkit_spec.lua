@@ -194,6 +194,33 @@ describe("throng test", function()
     end)
   end)
 
+  it("sees what goes wrong in setups, ends their actors with the file, and limits them", function()
+    local results, r = test({
+      ["spec/a_spec.lua"] = [[
+        describe("early", function()
+          setup(function()
+            throng.spawn_with({name = "stays"}, testkit.behaviour {})
+            throng.spawn(testkit.behaviour {init = function() error("early bang") end})
+          end)
+          it("hears of it", function() end)
+          it("only once", function() assert.is_truthy(throng.whereis "stays") end)
+        end)]],
+      ["spec/b_spec.lua"] = [[
+        it("is alone", function() assert.is_nil(throng.whereis "stays") end)
+        describe("stuck", function()
+          before_each(function() while true do end end)
+          it("does not begin", function() end)
+        end)
+        it("has no lfs", function() assert.is_false((pcall(require, "lfs"))) end)]],
+    }, "--timeout", "150")
+    assert.matches("early bang", results["early hears of it"].message, 1, true)
+    assert.are.equal("failure", results["early hears of it"].status)
+    for _, name in ipairs {"early only once", "is alone", "has no lfs"} do
+      assert.are.equal("success", (results[name] or {}).status, name .. r.out .. r.err)
+    end
+    assert.matches("its time is up", r.out, 1, true)
+  end)
+
   it("finds specs and modules by .busted, and prefers the task throng", function()
     local results, r = test({
       [".busted"] = [[return {default = {ROOT = {"nowhere"}},

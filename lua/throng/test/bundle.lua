@@ -39,6 +39,7 @@ local function stand_ins()
 end
 
 local bundle = {}
+local mine -- the stand-ins
 
 --- Loads busted's core and gives it. Once.
 function bundle.load()
@@ -47,9 +48,14 @@ function bundle.load()
   end
   package.preload["busted.init"] = function() return require "busted" end
   package.preload["busted.outputHandlers.json"] = function() return require "throng.test.json" end
-  local mine = stand_ins()
+  mine = stand_ins()
   for name, module in pairs(mine) do package.preload[name] = function() return module end end
   return require "busted.core"()
+end
+
+--- All is loaded: what only stands in is nothing for specs.
+function bundle.hide()
+  for name in pairs(mine) do package.preload[name], package.loaded[name] = nil, nil end
 end
 
 return bundle

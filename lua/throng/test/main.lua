@@ -221,18 +221,23 @@ local function place(element)
   return trace and trace.short_src and ("%s:%d: "):format(trace.short_src, trace.currentline) or ""
 end
 
---- Also a before_each and an after_each begin with the schedule as the seed has it, not where busted's own work, which
---- is not always the same, has left it.
-local function sow_before(busted)
-  if busted.sows then return end
+local SUPPORT <const> = {before_each = true, after_each = true, strict_setup = false, strict_teardown = false,
+                         lazy_setup = false, lazy_teardown = false}
+
+--- What surrounds tests has the same limit as they. A before_each and an after_each begin with the schedule as the seed
+--- has it, not where busted's own work, which is not always the same, has left it.
+local function watch_support(busted, run)
   local safe = busted.safe
-  busted.sows = true
   function busted.safe(descriptor, body, element)
-    if descriptor ~= "before_each" and descriptor ~= "after_each" then return safe(descriptor, body, element) end
-    return safe(descriptor, function(...)
-      stage.sow()
+    local sows = SUPPORT[descriptor]
+    if sows == nil then return safe(descriptor, body, element) end
+    local results = table.pack(safe(descriptor, function(...)
+      testing.limit(run.timeout, body)
+      if sows then stage.sow() end
       return body(...)
-    end, element)
+    end, element))
+    testing.limit(0)
+    return table.unpack(results, 1, results.n)
   end
 end
 
@@ -247,8 +252,6 @@ local function watch_tests(busted, run)
       if descriptor ~= "before_each" or depth > 0 then return exec_all(descriptor, current, propagate, ...) end
       run.element = busted.context.get()
       stage.begin(full_name(busted, run.element), run.seed)
-      testing.limit(run.timeout)
-      sow_before(busted)
       depth = 1
       local passed, ancestor = exec_all(descriptor, current, propagate, ...)
       depth = 0
@@ -304,8 +307,8 @@ local function subscribe(busted, run)
   end
   busted.subscribe({"failure"}, failed)
   busted.subscribe({"error"}, failed)
-  busted.subscribe({"suite", "start"}, function()
-    io.flush()
+  busted.subscribe({"file", "end"}, function()
+    stage.clear()
     return nil, true
   end)
 end
@@ -373,11 +376,14 @@ local function again(options, args)
 end
 
 local function run_all(options, args)
-  local busted = require "throng.test.bundle".load()
+  local bundle = require "throng.test.bundle"
+  local busted = bundle.load()
   local run = {seed = options.seed or random_seed(), timeout = options.timeout or 30000,
                stop_early = options.stop_early, failures = 0, failed = {}, replays = {}, again = again(options, args)}
   stage.real = options.real_time or false
+  testing.real_time(stage.real)
   watch_tests(busted, run)
+  watch_support(busted, run)
   require "busted"(busted)
   require "throng.testkit" -- before a file is: so all of them have the same
   stage.install()
@@ -405,6 +411,7 @@ local function run_all(options, args)
   require "busted.modules.output_handler_loader"()(busted, output, {
     defaultOutput = "plainTerminal", verbose = options.verbose, language = "en", arguments = {},
   })
+  bundle.hide()
   if options.helper then dofile(options.helper) end
   local filter = options.filter or {}
   if options.only then filter[#filter + 1] = "^" .. escaped(options.only) .. "$" end

@@ -195,12 +195,8 @@ end
 ---@param name string the full name of the test
 ---@param seed integer 0: the schedule is not shuffled
 function stage.begin(name, seed)
-  stage.crashes, stage.letters, stage.problems, stage.allowed = {}, {}, {}, {}
-  stage.spawned, stage.before = {}, living()
-  stage.faults = {}
+  stage.spawned, stage.before = {}, living() -- what went wrong since the test before is this one's trouble
   stage.first_stand_in = serial
-  stage.cleaning = false
-  testing.real_time(stage.real)
   stage.seed = seed ~= 0 and seed_of(seed, name) or 0
   testing.reseed(stage.seed)
   if stage.seed ~= 0 then math.randomseed(stage.seed) end
@@ -252,10 +248,24 @@ function stage.finish()
   for _, report in ipairs(stage.late or {}) do
     if not stage.allowed.crashes then lines[#lines + 1] = "when it was stopped: " .. stage.show_crash(report) end
   end
-  testing.real_time(true) -- between tests
-  stage.first_stand_in = serial
-  stage.spawned = {}
+  stage.crashes, stage.letters, stage.problems, stage.allowed = {}, {}, {}, {}
+  stage.spawned, stage.cleaning = {}, false
+  testing.real_time(stage.real)
   return #lines > 0 and table.concat(lines, "\n") or nil
+end
+
+--- A file is over: nobody stays, not those either that its setups have made.
+function stage.clear()
+  stage.cleaning = true
+  local all = testing.living()
+  for i = #all, 1, -1 do
+    if all[i] ~= throng.self() and testing.alive(all[i]) then
+      throng.stop(all[i], "shutdown")
+      if not throng.await(all[i], STOP_MS) then throng.kill(all[i]) end
+    end
+  end
+  testing.advance(0)
+  stage.cleaning, stage.stand_ins = false, {}
 end
 
 return stage
