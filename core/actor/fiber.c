@@ -124,14 +124,11 @@ static void failed(Actor *a, Fiber *f, int status) {
 }
 
 void fiber_resume(Actor *a, Fiber *f) {
-    int results, args = f->args, whim = scheduler_whim(2000);
+    int results, args = f->args;
     a->current = f;
     f->state = FIBER_RUNNING;
     f->args = 0;
-    if (whim > 0) {
-        vm_preempt_after(f->L, whim);
-        if (whim % 3 == 0) scheduler_expire();
-    }
+    vm_whim(f->L);
     int status = vm_resume(f->L, NULL, args, &results);
     a->current = NULL;
     VmYield why = (VmYield)a->vm.yielding;

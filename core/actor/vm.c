@@ -9,6 +9,7 @@
 #include "ground/log.h"
 #include "run/scheduler.h"
 
+#define WHIM_MOST 2000 /* instructions until a shuffled schedule thinks of ending a slice */
 #define ASK_AGAIN 1000  /* instructions, where a yield is not possible */
 #define BODY_CHECK 1000 /* the same between looks at the clock, while a module's body is tried out */
 
@@ -94,7 +95,13 @@ static void hook(lua_State *L, lua_Debug *ar) {
         lua_pushfstring(L, "%s%s", lua_tostring(L, -1), "its time is up (--timeout)");
         lua_error(L);
     }
-    if (vm->actor == NULL || !scheduler_expired()) return;
+    if (vm->actor == NULL) return;
+    if (vm->whim) scheduler_expire();
+    vm->whim = false;
+    if (!scheduler_expired()) {
+        vm_whim(L); /* it may come later */
+        return;
+    }
     if (lua_isyieldable(L)) {
         vm->yielding = YIELD_PREEMPTED;
         lua_yield(L, 0);
@@ -113,6 +120,13 @@ void vm_interrupt(void) {
 }
 
 void vm_preempt_after(lua_State *L, int instructions) { lua_sethook(L, hook, LUA_MASKCOUNT, instructions); }
+
+void vm_whim(lua_State *L) {
+    int whim = scheduler_whim(WHIM_MOST);
+    if (whim < 0) return;
+    vm_of(L)->whim = whim % 3 == 0;
+    vm_preempt_after(L, whim + 1);
+}
 
 int vm_doom(lua_State *L) {
     vm_of(L)->doomed = true;
