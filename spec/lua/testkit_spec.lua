@@ -152,7 +152,7 @@ describe("throng test", function()
         local probe, words = testkit.probe(), {}
         for i = 1, 5 do
           testkit.spawn({on_go = function(_, to)
-            for _ = 1, 6 do to:send("m", i) for j = 1, 300 do _ = j end end
+            for _ = 1, 6 do to:send("m", i) for j = 1, 20000 do _ = j end end
           end}):send("go", probe.pid)
         end
         for i = 1, 30 do words[i] = probe:expect("m") end
@@ -178,6 +178,13 @@ describe("throng test", function()
         seen[is] = true
       end
       assert.is_true(kinds >= 4)
+    end)
+
+    it("that is 0 runs all in turn, and however long a handler takes it is not interrupted", function()
+      for _ = 1, 3 do
+        local _, is = order("--seed", "0")
+        assert.are.equal("111111222222333333444444555555", is)
+      end
     end)
 
     it("hunts for one that fails, and stops there", function()
