@@ -297,6 +297,13 @@ describe("between tests", function()
     assert.are.equal("hi", before:ask("hi"))
   end)
 
+  it("has its shutdowns where they are expected, and the node goes on", function()
+    local actor = testkit.spawn {on_end = function() throng.after(50, "now") end,
+                                 on_now = function() throng.shutdown(3) end}
+    actor:send("end")
+    assert.are.same({3, actor}, {testkit.expect_shutdown(50)})
+  end)
+
   it("has its crashes where they are expected", function()
     local actor = testkit.spawn {on_go = function() error({code = "mine", message = "planned"}) end}
     actor:send("go")
