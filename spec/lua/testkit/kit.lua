@@ -297,6 +297,12 @@ describe("between tests", function()
     assert.are.equal("hi", before:ask("hi"))
   end)
 
+  it("has an init that fails as an error of spawn, and not once more", function()
+    local ok, failure = pcall(testkit.spawn, {init = function() error("no start") end})
+    assert.is_false(ok)
+    assert.matches("no start", failure.message)
+  end)
+
   it("has its shutdowns where they are expected, and the node goes on", function()
     local actor = testkit.spawn {on_end = function() throng.after(50, "now") end,
                                  on_now = function() throng.shutdown(3) end}
