@@ -46,8 +46,8 @@ typedef struct Buffer {
 
 typedef enum { WRITER_BUSY, WRITER_LINGERS, WRITER_SLEEPS } WriterState;
 
-/* Read without the lock: relaxed, for a level that changes is obeyed a moment later anywhere. The first is the lesser of
- * the other two: what is written, and what the watcher wants to hear. */
+/* Read without the lock: relaxed, for a level that changes is obeyed a moment later anywhere. The first is the lesser
+ * of the other two: what is written, and what the watcher wants to hear. */
 static _Atomic int enabled_from = LOG_INFO, written_from = LOG_INFO, watched_from = LOG_OFF;
 static _Atomic(void (*)(LogLevel level, const char *who, const char *text, size_t len)) watcher;
 

@@ -107,7 +107,7 @@ static void add_fields(lua_State *L, Words *w, bool methods, const char *prefix,
             lua_pop(L, 1);
             if (fits) {
                 const char *key = lua_tolstring(L, -1, &len);
-                if (is_name(key, len) && (len < 2 || memcmp(key, "__", 2) != 0)) words_add(w, key, len, prefix, prefix_len);
+                if (is_name(key, len) && strncmp(key, "__", 2) != 0) words_add(w, key, len, prefix, prefix_len);
             }
             if (++looked == LOOKED_MOST) {
                 w->cut = true;
@@ -124,8 +124,8 @@ typedef struct Completion {
     Words words;
 } Completion;
 
-/* The look's text is what ends at the cursor and is names with dots and colons between; its `limit` is where in the line
- * the last of them begins. */
+/* The look's text is what ends at the cursor and is names with dots and colons between; its `limit` is where in the
+ * line the last of them begins. */
 static int find_words(lua_State *L) {
     Completion *c = lua_touserdata(L, 1);
     const char *at = c->look->text.len > 0 ? c->look->text.bytes : "", *end = at + c->look->text.len;

@@ -136,7 +136,8 @@ static void fail_stopped(Eval *e) {
 }
 
 static void fail_memory(Eval *e) {
-    fail(e, "budget", "stopped: out of memory, it may use %zu MB over what the actor holds, and no more than the actor may",
+    fail(e, "budget",
+         "stopped: out of memory, it may use %zu MB over what the actor holds, and no more than the actor may",
          e->options.memory >> 20);
 }
 

@@ -124,7 +124,7 @@ describe("an eval", function()
     local wide = eval "local t = {} for i = 1, 1000 do t[i] = i end return t"
     assert.is_true(wide.cut)
     assert.truthy(wide.text:find "\n  1, 2, 3")
-    for line in wide.text:gmatch "[^\n]+" do assert.truthy(#line <= 78) end
+    for each in wide.text:gmatch "[^\n]+" do assert.truthy(#each <= 78) end
     local long = eval "('x'):rep(100000)"
     assert.truthy(#long.text < 3000)
     assert.equal("{\n  a = \"" .. ("x"):rep(60) .. "\",\n  b = {1, 2}\n}", text "{a = ('x'):rep(60), b = {1, 2}}")
