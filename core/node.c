@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <uv.h>
 #include "actor/actor.h"
+#include "actor/gauge.h"
 #include "actor/source.h"
 #include "api/api.h"
 #include "ground/clock.h"
@@ -220,7 +221,7 @@ int node_run(const NodeOptions *o) {
     if ((err = api_open((ApiCalls){on_shutdown, o->name != NULL ? o->name : "throng"})) < 0) goto no_loop;
     if ((err = loop_open((LoopCalls){actor_timer, on_signal, pool_thread_end})) < 0) goto no_loop;
     err = scheduler_open(workers, (int)config.sched_spares, (uint64_t)config.sched_seed,
-                         (SchedulerCalls){actor_run, vm_interrupt, pool_thread_end});
+                         (SchedulerCalls){actor_run, vm_interrupt, pool_thread_end, gauge_ran});
     if (err < 0) goto no_scheduler;
     code = start_root(o);
     if (code == 0) {

@@ -6,9 +6,11 @@
 #include <uv.h>
 #include "actor/alarm.h"
 #include "actor/fiber.h"
+#include "actor/gauge.h"
 #include "actor/handle.h"
 #include "actor/image.h"
 #include "actor/inbox.h"
+#include "actor/observe.h"
 #include "actor/report.h"
 #include "ground/clock.h"
 #include "ground/config.h"
@@ -122,6 +124,7 @@ static void actor_free(Actor *a) {
     map_clear(&a->watch.monitors);
     map_clear(&a->watch.watchers);
     map_clear(&a->timers);
+    gauge_free(a);
     pool_free(a, sizeof *a);
 }
 
@@ -149,6 +152,7 @@ int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Messa
         return err;
     }
     a->pid = atomic_load_explicit(&a->slot->pid, memory_order_relaxed); /* ours: nobody else writes it now */
+    a->task.id = a->pid;
     /* From here on letters can come; the box is awake, so nobody but we will queue the actor. */
     if (o->name != NULL && (err = actor_add_name(a, o->name, o->name_len)) < 0) goto fail;
     if (spawner != NULL) {
@@ -247,6 +251,7 @@ static void begin_ending(Actor *a) {
         fiber_reset_all(a);
         if (a->began && handle_push_terminate(a->main.L, &a->main.args)) {
             fiber_runnable(a, &a->main);
+            gauge_handles(a, HANDLER_TERMINATE);
             return;
         }
     }
@@ -326,7 +331,7 @@ static TaskTurn run(Actor *a) {
             }
         }
         if (scheduler_expired()) return TASK_LATE;
-        if (a->handled >= config.slice_messages) return TASK_AGAIN;
+        if (actor_has_enough(a)) return TASK_AGAIN;
         Fiber *f = fiber_next(a);
         if (f == NULL && a->stage == ACTOR_LIVE && a->ending == NULL && (f = fiber_free(a)) != NULL) {
             if (inbox_ready(a)) fiber_begin(a, f);
@@ -345,7 +350,8 @@ static TaskTurn run(Actor *a) {
 
 TaskTurn actor_run(Task *task) {
     Actor *a = (Actor *)task;
-    a->handled = 0;
+    a->enough = atomic_load_explicit(&a->handled, memory_order_relaxed) + (uint64_t)config.slice_messages;
+    observe_slice(a);
     if (a->stage == ACTOR_UNBORN) bear(a);
     return run(a);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <uv.h>
 #include "actor/actor.h"
+#include "actor/observe.h"
 #include "ground/clock.h"
 #include "ground/log.h"
 #include "run/scheduler.h"
@@ -75,7 +76,9 @@ static void hook(lua_State *L, lua_Debug *ar) {
         lua_sethook(L, hook, LUA_MASKCOUNT, 1); /* one raise is swallowed by a pcall */
         raise_end(L);
     }
-    if (vm->actor == NULL || !scheduler_expired()) return;
+    if (vm->actor == NULL) return;
+    observe_note(vm->actor);
+    if (!scheduler_expired()) return;
     if (lua_isyieldable(L)) {
         vm->yielding = YIELD_PREEMPTED;
         lua_yield(L, 0);

@@ -154,6 +154,10 @@ void mailbox_close(Mailbox *box, Message **user, Message **system) {
     *system = message_reverse(atomic_exchange_explicit(&box->system, SYSTEM_CLOSED, memory_order_acquire));
 }
 
+bool mailbox_is_awake(const Mailbox *box) {
+    return (atomic_load_explicit(&box->head, memory_order_relaxed) & AWAKE) != 0;
+}
+
 uint32_t mailbox_untaken(const Mailbox *box) {
     return count_of(atomic_load_explicit(&box->head, memory_order_relaxed));
 }

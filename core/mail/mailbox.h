@@ -99,6 +99,7 @@ bool mailbox_sleep(Mailbox *box, bool held);
 void mailbox_close(Mailbox *box, Message **user, Message **system);
 
 /* A moment's view, from any thread: */
+bool     mailbox_is_awake(const Mailbox *box); /* its owner runs, or is queued to run */
 uint32_t mailbox_depth(const Mailbox *box);   /* user messages that wait */
 uint32_t mailbox_untaken(const Mailbox *box); /* those of them that the owner has not taken yet */
 /* No message that waits has waited longer than this, in ms: the oldest of those taken together, or else of those not

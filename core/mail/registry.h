@@ -26,6 +26,7 @@ typedef struct SlotTally {
     _Atomic uint32_t trimmed; /* when its mailbox was last trimmed by a pusher, as Mailbox.since */
     /* messages that its mailbox let go, and that it did not take; of this owner */
     _Atomic uint64_t dropped, refused;
+    _Atomic uint64_t ran; /* ns on workers, by samples; written by the watchdog. See actor/gauge.h */
 } SlotTally;
 
 /* registry.c's. Each is written once, under its lock, with release, and read without it; never freed. */
@@ -40,7 +41,8 @@ extern _Atomic(RegistryChunk *) registry_chunks[1u << (PID_SLOT_BITS - REGISTRY_
 /* Takes a slot for `owner`; its box opens awake (the caller queues the owner for its first turn). UV_EAGAIN: `limit`
  * are alive already; UV_ENOMEM. */
 int      registry_add(void *owner, uint32_t mailbox_limit, MailboxFull mailbox_full, size_t limit, Slot **out);
-/* From now on the pid is dead. The box must be closed already. The slot may be another's at once. */
+/* From now on the pid is dead, and nobody holds its owner. The box must be closed already. The slot may be another's at
+ * once. */
 void     registry_remove(Slot *slot);
 /* The slot of a living actor of this node, or NULL. By the time the caller looks it may be dead, or another's. */
 static inline Slot *registry_find(uint64_t pid) {
@@ -54,6 +56,11 @@ static inline Slot *registry_find(uint64_t pid) {
 }
 size_t   registry_count(void);
 SlotTally *registry_tally(uint64_t pid); /* of its slot, whoever lives there now; the pid is, or was, of this node */
+/* For who looks at an actor without being it: the owner of a living pid, whose memory stays until registry_release, or
+ * NULL (then there is nothing to release). What may be read there is its owner's to say. For some microseconds, not
+ * more: somebody who dies waits meanwhile. Others who want to hold something wait, too. */
+void    *registry_hold(uint64_t pid);
+void     registry_release(void);
 /* Walks the living: the pid in the first used slot from *at on, 0 at the end. A moment's view. */
 uint64_t registry_next(uint32_t *at);
 

@@ -23,7 +23,8 @@
 
 typedef struct Task Task;
 struct Task {
-    Task *next; /* the scheduler's, while the task is queued */
+    Task *next;  /* the scheduler's, while the task is queued */
+    uint64_t id; /* its owner's: what those who look on are told of a running one; not 0 */
 };
 
 typedef enum {
@@ -34,8 +35,9 @@ typedef enum {
 
 typedef struct SchedulerCalls {
     TaskTurn (*run)(Task *task); /* one slice, on a worker */
-    void (*interrupt)(void);     /* in a signal handler on the worker's thread: end the slice soon */
+    void (*interrupt)(void);     /* in a signal handler on the worker's thread: end the slice soon, or be seen */
     void (*thread_end)(void);    /* last thing on each worker's thread */
+    void (*ran)(uint64_t id, uint64_t ns); /* the watchdog's: found running, for so long since it looked last. Or NULL */
 } SchedulerCalls;
 
 int  scheduler_open(int workers, int spares, uint64_t seed, SchedulerCalls calls); /* 0 or a negative libuv error */
@@ -52,5 +54,16 @@ void scheduler_born(Task *task);
 bool scheduler_expired(void); /* the slice is used up */
 void scheduler_expire(void);  /* ... from now on */
 int  scheduler_whim(int n);   /* with a seed: a random number below n; else -1 */
+/* When the watchdog first saw this slice (clock_now time), if that was a millisecond ago or more; else 0. */
+uint64_t scheduler_slice_since(void);
+bool scheduler_sampled(void); /* a sample of this slice is wanted (scheduler_sample); true once for each */
+
+/* From any thread: */
+/* Is that task in a slice now? *since: about when it began, as the watchdog saw it. */
+bool scheduler_runs(uint64_t id, uint64_t *since);
+/* From now on the watchdog interrupts running tasks (only the one of that id, unless 0) `rate` times a second, at most
+ * 1000: see scheduler_sampled. 0: no longer. One at a time. */
+void scheduler_sample(uint32_t rate, uint64_t id);
+uint64_t scheduler_samples(void); /* how many were wanted since it was last turned on */
 int  scheduler_workers(void); /* how many there are (spares not counted); any thread */
 #endif
