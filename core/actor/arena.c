@@ -43,17 +43,9 @@ static inline size_t rounded(size_t size) {
     return size <= ARENA_SMALL && !ONE_BY_ONE ? class_size(class_of(size)) : size + sizeof(ArenaLarge);
 }
 
-static inline void add_used(Arena *a, size_t more) {
-    atomic_store_explicit(&a->used, arena_used(a) + more, memory_order_relaxed);
-}
-
 void arena_open(Arena *a, size_t limit) {
-    a->at = a->end = NULL;
-    atomic_store_explicit(&a->used, 0, memory_order_relaxed);
+    memset(a, 0, sizeof *a);
     a->limit = limit;
-    a->chunks = NULL;
-    a->larges = NULL;
-    memset(a->free, 0, sizeof a->free);
 }
 
 void arena_close(Arena *a) {
@@ -72,7 +64,7 @@ void arena_close(Arena *a) {
  * first chunk shall stay small. What is left of the old chunk goes to the free lists. */
 static int add_chunk(Arena *a, size_t need) {
     size_t size = a->chunks == NULL ? FIRST_CHUNK : NEXT_CHUNK;
-    while (a->chunks != NULL && size < LARGEST_CHUNK && size * 16 <= arena_used(a)) size *= 2;
+    while (a->chunks != NULL && size < LARGEST_CHUNK && size * 16 <= a->used) size *= 2;
     if (size < need + sizeof(ArenaChunk)) size = need + sizeof(ArenaChunk);
     size = pool_round(size);
     ArenaChunk *c = pool_alloc(size);
@@ -141,14 +133,14 @@ static void block_free(Arena *a, void *block, size_t size) {
 
 /* The slow ways stay out of arena_alloc, which then needs no stack frame. */
 static __attribute__((noinline)) void *new_slow(Arena *a, size_t size) {
-    if (size == 0 || size > a->limit || arena_used(a) + rounded(size) > a->limit) return NULL;
+    if (size == 0 || size > a->limit || a->used + rounded(size) > a->limit) return NULL;
     void *block = block_new(a, size);
-    if (block != NULL) add_used(a, rounded(size));
+    if (block != NULL) a->used += rounded(size);
     return block;
 }
 
 static __attribute__((noinline)) void *free_slow(Arena *a, void *block, size_t old_size) {
-    add_used(a, 0 - rounded(old_size));
+    a->used -= rounded(old_size);
     block_free(a, block, old_size);
     return NULL;
 }
@@ -156,12 +148,12 @@ static __attribute__((noinline)) void *free_slow(Arena *a, void *block, size_t o
 static __attribute__((noinline)) void *move(Arena *a, void *block, size_t old_size, size_t size) {
     size_t old_bytes = rounded(old_size), bytes = rounded(size);
     if (bytes == old_bytes && size <= ARENA_SMALL && !ONE_BY_ONE) return block;
-    if (size > old_size && (size > a->limit || arena_used(a) - old_bytes + bytes > a->limit)) return NULL;
+    if (size > old_size && (size > a->limit || a->used - old_bytes + bytes > a->limit)) return NULL;
     void *moved = block_new(a, size);
     if (moved == NULL) return size > old_size ? NULL : block; /* see below */
     memcpy(moved, block, old_size < size ? old_size : size);
     block_free(a, block, old_size);
-    add_used(a, bytes - old_bytes);
+    a->used += bytes - old_bytes;
     return moved;
 }
 
@@ -172,15 +164,15 @@ void *arena_alloc(void *arena, void *block, size_t old_size, size_t size) {
         unsigned class = class_of(size);
         size_t bytes = class_size(class);
         block = a->free[class];
-        if (block == NULL || arena_used(a) + bytes > a->limit) return new_slow(a, size);
+        if (block == NULL || a->used + bytes > a->limit) return new_slow(a, size);
         a->free[class] = *(void **)block;
-        add_used(a, bytes);
+        a->used += bytes;
         return block;
     }
     if (size != 0) return move(a, block, old_size, size);
     if (old_size > ARENA_SMALL || ONE_BY_ONE) return free_slow(a, block, old_size);
     unsigned class = class_of(old_size);
-    add_used(a, 0 - class_size(class));
+    a->used -= class_size(class);
     *(void **)block = a->free[class];
     a->free[class] = block;
     return NULL;
@@ -195,13 +187,13 @@ void *arena_alloc_apart(void *arena, void *block, size_t old_size, size_t size) 
     void *moved = NULL;
     if (size > 0) {
         size_t more = size + sizeof(ArenaLarge);
-        if (size > a->limit || arena_used(a) + more > a->limit || (moved = large_new(a, size)) == NULL) return NULL;
-        add_used(a, more);
+        if (size > a->limit || a->used + more > a->limit || (moved = large_new(a, size)) == NULL) return NULL;
+        a->used += more;
         memset(moved, 0, size); /* what nobody writes, padding, shall not look like an address */
         if (block != NULL) memcpy(moved, block, old_size < size ? old_size : size);
     }
     if (block != NULL) {
-        add_used(a, 0 - ((ArenaLarge *)block - 1)->size);
+        a->used -= ((ArenaLarge *)block - 1)->size;
         large_free(a, block);
     }
     return moved;

@@ -5,7 +5,6 @@
  * Threads: one at a time, whoever runs the VM. */
 #ifndef ACTOR_ARENA_H
 #define ACTOR_ARENA_H
-#include <stdatomic.h>
 #include <stddef.h>
 
 #define ARENA_CLASSES 35
@@ -26,15 +25,12 @@ struct ArenaLarge { /* before each large block; 32 bytes, so the block stays 16-
 
 typedef struct Arena {
     char *at, *end; /* what is left of the newest chunk */
-    /* bytes in blocks that are in use, rounded to their class; others may look (relaxed: a moment's view) */
-    _Atomic size_t used;
+    size_t used;    /* bytes in blocks that are in use, rounded to their class */
     size_t limit;   /* `used` never passes it */
     ArenaChunk *chunks;
     ArenaLarge *larges;
     void *free[ARENA_CLASSES]; /* freed small blocks, by class, linked through their first word */
 } Arena;
-
-static inline size_t arena_used(const Arena *a) { return atomic_load_explicit(&a->used, memory_order_relaxed); }
 
 void  arena_open(Arena *a, size_t limit);
 void  arena_close(Arena *a); /* frees all blocks at once */

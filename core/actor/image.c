@@ -357,7 +357,7 @@ int image_open(Vm *vm, const Image *image, size_t memory_limit, struct Actor *ac
 
     Arena *a = &vm->arena;
     arena_open(a, memory_limit);
-    atomic_store_explicit(&a->used, image->used, memory_order_relaxed);
+    a->used = image->used;
     for (uint32_t i = 0; i < count; i++) {
         const Part *p = &image->parts[i];
         if (p->large) {
