@@ -32,8 +32,6 @@ static _Atomic(Entry *) table[TABLE_ROOM]; /* set under the lock, with release; 
 static size_t entries;                     /* under the lock */
 static _Atomic int watchers;
 
-const char *const gauge_states[] = {"idle", "ready", "running", "waiting"};
-
 const char *gauge_handler(uint32_t handler) {
     switch (handler) {
     case HANDLER_INIT: return "init";
@@ -238,47 +236,24 @@ void gauge_ran(uint64_t pid, uint64_t ns) {
 }
 
 bool gauge_read(uint64_t pid, Gauge *out) {
-    Actor *a = registry_hold(pid);
+    Slot *slot = registry_find(pid);
+    Actor *a = slot != NULL ? registry_owner(slot, pid) : NULL;
     if (a == NULL) return false;
-    Slot *slot = registry_find(pid); /* its slot even if it dies now: we hold it */
-    SlotTally *tally = registry_tally(pid);
+    /* acquire: pairs with timing_of */
     struct Timing *timing = atomic_load_explicit(&a->timing, memory_order_acquire);
+    const Fiber *f = &a->main;
     *out = (Gauge){
-        .pid = pid,
-        .parent = a->parent, /* written before its pid was known to anybody */
-        .behaviour = a->behaviour,
         .handler = atomic_load_explicit(&a->last_atom, memory_order_relaxed),
         .handled = atomic_load_explicit(&a->handled, memory_order_relaxed),
-        .memory = arena_used(&a->vm.arena),
-        .born = a->born,
         .longest = atomic_load_explicit(&a->longest, memory_order_relaxed),
         .p99 = timing != NULL ? timing_p99(timing) : 0,
-        .waits = atomic_load_explicit(&a->main.waits, memory_order_relaxed),
-        .whom = atomic_load_explicit(&a->main.whom, memory_order_relaxed),
-        .until = atomic_load_explicit(&a->main.until, memory_order_relaxed),
-        .since = atomic_load_explicit(&a->main.since, memory_order_relaxed),
-        .ran = atomic_load_explicit(&tally->ran, memory_order_relaxed),
-        .dropped = atomic_load_explicit(&tally->dropped, memory_order_relaxed),
-        .refused = atomic_load_explicit(&tally->refused, memory_order_relaxed),
-        .concurrent = a->behaviour->concurrent,
+        .ran = atomic_load_explicit(&registry_tally(pid)->ran, memory_order_relaxed),
+        .waits = atomic_load_explicit(&f->waits, memory_order_relaxed),
     };
-    bool awake = slot != NULL && mailbox_is_awake(&slot->box);
-    out->depth = slot != NULL ? mailbox_depth(&slot->box) : 0;
-    out->oldest = slot != NULL ? mailbox_age(&slot->box) : -1;
-    registry_release();
-    uint64_t since;
-    if (scheduler_runs(pid, &since)) {
-        out->state = GAUGE_RUNNING;
-        out->since = since;
-    } else if (awake) {
-        out->state = GAUGE_READY;
-    } else {
-        out->state = out->waits != NULL ? GAUGE_WAITING : GAUGE_IDLE;
-    }
-    if (out->state == GAUGE_RUNNING || out->waits == NULL) {
-        if (out->state != GAUGE_RUNNING) out->since = 0;
-        out->waits = NULL;
-        out->whom = out->until = 0;
-    }
+    if ((out->running = scheduler_runs(pid, &out->since))) return true;
+    if (out->waits == NULL) return true;
+    out->since = atomic_load_explicit(&f->since, memory_order_relaxed);
+    out->whom = atomic_load_explicit(&f->whom, memory_order_relaxed);
+    out->until = atomic_load_explicit(&f->until, memory_order_relaxed);
     return true;
 }

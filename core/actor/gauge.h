@@ -24,27 +24,19 @@ static inline void gauge_handles(Actor *a, uint32_t handler) {
     atomic_store_explicit(&a->last_atom, handler, memory_order_relaxed);
 }
 
-typedef enum { GAUGE_IDLE, GAUGE_READY, GAUGE_RUNNING, GAUGE_WAITING } GaugeState;
-extern const char *const gauge_states[]; /* "idle", "ready" (it has work and no worker yet), "running", "waiting" */
-
-typedef struct Gauge {
-    uint64_t pid, parent;
-    const Behaviour *behaviour;
-    GaugeState state;
+typedef struct Gauge { /* besides what a VisitView has */
     uint32_t handler;      /* that runs or waits, or ran last; 0 = none yet */
-    uint64_t since;        /* RUNNING, WAITING: clock_now time, to a millisecond; 0 = unknown */
-    const char *waits;     /* WAITING: "ask", "sleep", "await", ...; else NULL */
-    uint64_t whom, until;  /* WAITING: for whose answer or end, and until when; 0 = nobody's, for ever */
+    bool running;          /* on a worker, just now */
+    uint64_t since;        /* when that slice, or the waiting, began: clock_now time, to some ms; 0 = neither */
+    const char *waits;     /* "ask", "sleep", "await", ...: what its handler waits in; NULL: it does not */
+    uint64_t whom, until;  /* ... for whose answer or end, and until when; 0 = nobody's, for ever */
     uint64_t handled, ran; /* messages begun; ns on workers */
-    uint64_t memory, born;
     uint64_t longest, p99; /* ns; 0 = unknown */
-    uint32_t depth;
-    double oldest;         /* ms; negative: no message waits */
-    uint64_t dropped, refused;
-    bool concurrent;       /* what it waits for is told for one of its handlers at most */
 } Gauge;
 
-bool gauge_read(uint64_t pid, Gauge *out); /* false: it is dead, or no pid of this node */
+/* Between visit_begin and visit_end. False: it is dead, or no pid of this node. Of a concurrent actor, what its first
+ * handler waits for is told, no other's. */
+bool gauge_read(uint64_t pid, Gauge *out);
 
 /* So many watch (it counts): every eighth message is timed while any does. */
 void gauge_watch(bool on);

@@ -154,10 +154,6 @@ void mailbox_close(Mailbox *box, Message **user, Message **system) {
     *system = message_reverse(atomic_exchange_explicit(&box->system, SYSTEM_CLOSED, memory_order_acquire));
 }
 
-bool mailbox_is_awake(const Mailbox *box) {
-    return (atomic_load_explicit(&box->head, memory_order_relaxed) & AWAKE) != 0;
-}
-
 uint32_t mailbox_untaken(const Mailbox *box) {
     return count_of(atomic_load_explicit(&box->head, memory_order_relaxed));
 }
@@ -168,6 +164,11 @@ double mailbox_age(const Mailbox *box) {
     uint32_t stamp = atomic_load_explicit(taken > 0 ? &box->taken_since : &box->since, memory_order_relaxed);
     int32_t age = (int32_t)((uint32_t)(clock_now() >> MAILBOX_STAMP_SHIFT) - stamp);
     return age > 0 ? (double)age * (1 << MAILBOX_STAMP_SHIFT) / (double)CLOCK_NS_PER_MS : 0;
+}
+
+MailboxState mailbox_state(const Mailbox *box) {
+    uint64_t head = atomic_load_explicit(&box->head, memory_order_relaxed);
+    return head & AWAKE ? MAILBOX_AWAKE : head & HELD ? MAILBOX_HELD : MAILBOX_ASLEEP;
 }
 
 uint32_t mailbox_depth(const Mailbox *box) {

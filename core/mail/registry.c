@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -16,10 +15,9 @@ static _Atomic uint32_t used; /* slots that were ever taken; written under the l
 static _Atomic size_t alive;  /* written under the lock */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_mutex_t holding = PTHREAD_MUTEX_INITIALIZER; /* from registry_hold to registry_release */
-static _Atomic(Slot *) held; /* whose owner somebody looks at; written under `holding` */
 static uint32_t *spare; /* under the lock: numbers of free slots, last freed on top, while its memory is warm */
 static size_t spare_count, spare_room;
+static bool visiting; /* under the lock */
 
 /* Of a slot that was taken once. */
 static RegistryChunk *chunk_of(uint32_t number) {
@@ -66,7 +64,8 @@ int registry_add(void *owner, uint32_t mailbox_limit, MailboxFull mailbox_full, 
         slot = &chunk->slots[number & (REGISTRY_CHUNK_SLOTS - 1)];
         tally->generation++;
         atomic_store_explicit(&alive, count + 1, memory_order_relaxed);
-        atomic_store_explicit(&slot->owner, owner, memory_order_relaxed);
+        /* release: see registry_owner */
+        atomic_store_explicit(&slot->owner, owner, memory_order_release);
         atomic_store_explicit(&slot->asks, 0, memory_order_relaxed); /* the former owner may have died waiting */
         atomic_store_explicit(&tally->dropped, 0, memory_order_relaxed);
         atomic_store_explicit(&tally->refused, 0, memory_order_relaxed);
@@ -80,11 +79,11 @@ int registry_add(void *owner, uint32_t mailbox_limit, MailboxFull mailbox_full, 
     return err;
 }
 
-void registry_remove(Slot *slot) {
+bool registry_remove(Slot *slot) {
     pthread_mutex_lock(&lock);
+    bool visited = visiting;
     uint32_t number = pid_slot(atomic_load_explicit(&slot->pid, memory_order_relaxed));
-    /* seq_cst, against registry_hold: either we see there that it is held, or it sees here that it is dead */
-    atomic_store_explicit(&slot->pid, 0, memory_order_seq_cst);
+    atomic_store_explicit(&slot->pid, 0, memory_order_relaxed);
     atomic_store_explicit(&alive, atomic_load_explicit(&alive, memory_order_relaxed) - 1, memory_order_relaxed);
     if (tally_at(number)->generation < PID_GENERATION_MAX) { /* else it is never used again: pids do not alias */
         if (spare_count == spare_room) {
@@ -96,24 +95,14 @@ void registry_remove(Slot *slot) {
             spare[spare_count++] = number; /* without memory the slot is lost, not wrong */
     }
     pthread_mutex_unlock(&lock);
-    /* acquire, too: what the holder read, it read before we free it */
-    while (atomic_load_explicit(&held, memory_order_seq_cst) == slot) sched_yield();
+    return visited;
 }
 
-void *registry_hold(uint64_t pid) {
-    Slot *slot = registry_find(pid);
-    if (slot == NULL) return NULL;
-    pthread_mutex_lock(&holding);
-    atomic_store_explicit(&held, slot, memory_order_seq_cst); /* see registry_remove */
-    if (atomic_load_explicit(&slot->pid, memory_order_seq_cst) == pid)
-        return atomic_load_explicit(&slot->owner, memory_order_relaxed);
-    registry_release();
-    return NULL;
-}
-
-void registry_release(void) {
-    atomic_store_explicit(&held, NULL, memory_order_release); /* see registry_remove */
-    pthread_mutex_unlock(&holding);
+/* Under the lock: whoever was removed before is not found any more, and who is removed from now on hears of us. */
+void registry_visit(bool comes) {
+    pthread_mutex_lock(&lock);
+    visiting = comes;
+    pthread_mutex_unlock(&lock);
 }
 
 SlotTally *registry_tally(uint64_t pid) { return tally_at(pid_slot(pid)); }
