@@ -143,7 +143,7 @@ void fiber_resume(Actor *a, Fiber *f) {
     } else if (status != LUA_YIELD) {
         failed(a, f, status);
     } else if (why == YIELD_PREEMPTED) {
-        if (a->watched & WATCH_NOTED) observe_goes_on(a);
+        if (a->watched & WATCH_NOTED) observe_goes_on(a, f);
         runnable_first(a, f); /* it goes on where it was, before others of this actor begin */
         scheduler_expire();
     }

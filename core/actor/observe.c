@@ -111,9 +111,8 @@ void observe_note(Actor *a) {
     a->watched |= WATCH_NOTED;
 }
 
-void observe_goes_on(Actor *a) {
+void observe_goes_on(Actor *a, const Fiber *f) {
     uint64_t now = clock_now();
-    const Fiber *f = a->current;
-    if (f != NULL && f->msg != NULL && now > a->noted && now - a->noted >= SLOW_NS)
+    if (f->msg != NULL && now > a->noted && now - a->noted >= SLOW_NS)
         gauge_slow_seen(a, handler_of(a, f), now - a->noted, false);
 }

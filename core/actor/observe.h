@@ -34,5 +34,5 @@ void observe_go_on(Fiber *f);                          /* with Fiber.paused: it 
 void observe_failed(Actor *a, Fiber *f);               /* its handler raised */
 void observe_ended(Actor *a, Fiber *f);                /* the actor is dead: what its handler did has no end */
 void observe_note(Actor *a);                           /* in the hook: the watchdog found this slice old */
-void observe_goes_on(Actor *a);                        /* with WATCH_NOTED: it was preempted */
+void observe_goes_on(Actor *a, const Fiber *f);                      /* with WATCH_NOTED: it was preempted */
 #endif

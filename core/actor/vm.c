@@ -6,6 +6,7 @@
 #include <uv.h>
 #include "actor/actor.h"
 #include "actor/observe.h"
+#include "actor/profile.h"
 #include "ground/clock.h"
 #include "ground/log.h"
 #include "run/scheduler.h"
@@ -15,6 +16,14 @@
 
 /* The coroutine that runs on this thread, for the signal handler; NULL while none does. */
 static _Thread_local lua_State *volatile running __attribute__((tls_model("initial-exec")));
+
+/* The resumes that are on the way on this thread, the innermost first: for who wants to see the whole stack. */
+typedef struct Resume {
+    struct Resume *outer;
+    const lua_State *L;
+    lua_State *from;
+} Resume;
+static _Thread_local Resume *resumes __attribute__((tls_model("initial-exec")));
 
 static void hook(lua_State *L, lua_Debug *ar);
 
@@ -65,9 +74,13 @@ static int raise_end(lua_State *L) {
 }
 
 static void hook(lua_State *L, lua_Debug *ar) {
-    (void)ar;
     Vm *vm = vm_of(L);
     lua_sethook(L, NULL, 0, 0);
+    if (vm->actor != NULL && scheduler_sampled()) profile_take(L, ar->event);
+    if (ar->event != LUA_HOOKCOUNT) { /* nobody may yield here: at the next instruction */
+        lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+        return;
+    }
     if (vm->deadline != 0) {
         vm->doomed = vm->doomed || clock_now() > vm->deadline;
         lua_sethook(L, hook, LUA_MASKCOUNT, BODY_CHECK);
@@ -93,7 +106,10 @@ void vm_interrupt(void) {
     lua_State *L = running;
     /* Arming walks all calls of the stack. With a million of them that takes longer than the watchdog's tick: armed
      * once is enough, or nothing else would be done any more. */
-    if (L != NULL && lua_gethook(L) != hook) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+    if (L == NULL || lua_gethook(L) == hook) return;
+    /* For a profile also calls and returns: by them a C function that is at work now is found out. */
+    bool profiled = atomic_load_explicit(&profile_on, memory_order_relaxed);
+    lua_sethook(L, hook, LUA_MASKCOUNT | (profiled ? LUA_MASKCALL | LUA_MASKRET : 0), 1);
 }
 
 void vm_preempt_after(lua_State *L, int instructions) { lua_sethook(L, hook, LUA_MASKCOUNT, instructions); }
@@ -109,12 +125,21 @@ int vm_resume(lua_State *L, lua_State *from, int nargs, int *nresults) {
     vm->yielding = YIELD_USER;
     if (vm->deadline != 0 || vm->doomed) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
     lua_State *outer = running; /* `from`, or another VM that tries out a body */
+    Resume resume = {resumes, L, from};
+    resumes = &resume;
     running = L;
     *(Vm **)lua_getextraspace(L) = vm;
     int status = lua_resume(L, from, nargs, nresults);
     if (status == LUA_YIELD && vm->yielding != YIELD_USER) *(uintptr_t *)lua_getextraspace(L) |= 1;
     running = outer;
+    resumes = resume.outer;
     return status;
+}
+
+lua_State *vm_resumer(const lua_State *L) {
+    const Resume *r = resumes;
+    while (r != NULL && r->L != L) r = r->outer;
+    return r != NULL ? r->from : NULL;
 }
 
 int vm_reset(lua_State *L) {

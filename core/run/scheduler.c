@@ -412,10 +412,8 @@ uint64_t scheduler_slice_since(void) {
 }
 
 bool scheduler_sampled(void) {
-    if (self == NULL || atomic_load_explicit(&self->sampled, memory_order_relaxed) !=
-                            atomic_load_explicit(&self->slice, memory_order_relaxed))
-        return false;
-    atomic_store_explicit(&self->sampled, 0, memory_order_relaxed);
+    if (self == NULL || !atomic_load_explicit(&self->sampled, memory_order_relaxed)) return false;
+    atomic_store_explicit(&self->sampled, false, memory_order_relaxed);
     return true;
 }
 

@@ -56,7 +56,7 @@ void scheduler_expire(void);  /* ... from now on */
 int  scheduler_whim(int n);   /* with a seed: a random number below n; else -1 */
 /* When the watchdog first saw this slice (clock_now time), if that was a millisecond ago or more; else 0. */
 uint64_t scheduler_slice_since(void);
-bool scheduler_sampled(void); /* a sample of this slice is wanted (scheduler_sample); true once for each */
+bool scheduler_sampled(void); /* a sample is wanted of who runs now (scheduler_sample); true once for each */
 
 /* From any thread: */
 /* Is that task in a slice now? *since: about when it began, as the watchdog saw it. */
