@@ -5,6 +5,7 @@
 #include <string.h>
 #include <uv.h>
 #include "actor/actor.h"
+#include "actor/guest.h"
 #include "actor/observe.h"
 #include "actor/profile.h"
 #include "ground/clock.h"
@@ -97,6 +98,10 @@ static void hook(lua_State *L, lua_Debug *ar) {
         lua_yield(L, 0);
     } else if (actor_must_die(vm->actor)) {
         vm_doom(L);
+    } else if (vm->actor->current != NULL && guest_stopped(vm->actor->current)) {
+        lua_sethook(L, hook, LUA_MASKCOUNT, 1); /* one raise may be caught, and it goes on out there */
+        lua_pushliteral(L, "not enough memory"); /* Lua's own string for that: no message handler is called */
+        lua_error(L);
     } else {
         lua_sethook(L, hook, LUA_MASKCOUNT, ASK_AGAIN);
     }

@@ -8,7 +8,7 @@ local FILES <const> = {
     local Root = {}
     function Root:init()
       throng.register "root"
-      for i, module in ipairs {"echo", "asker", "asker", "asker", "waiter", "spinner", "loud", "crowd"} do
+      for i, module in ipairs {"echo", "asker", "asker", "asker", "waiter", "spinner", "loud", "crowd", "many", "hot"} do
         throng.spawn_with({name = module .. i, wait = 20000}, module)
       end
       print "up"
@@ -50,6 +50,37 @@ local FILES <const> = {
     function Loud:on_go_on() throng.unregister "stop" end
     function Loud:on_spawn() return throng.spawn "echo" end
     return Loud]],
+  ["many.lua"] = [[
+    local throng = require "throng"
+    local Many = {concurrent = true}
+    local function inner()
+      throng.sleep(60000)
+    end
+    function Many:init()
+      self.kept = {gen = coroutine.create(function(n) coroutine.yield(n) end), fresh = coroutine.wrap(inner)}
+      coroutine.resume(self.kept.gen, 1)
+      throng.fork(function() throng.await(throng.whereis "root", 60000) end)
+    end
+    function Many:on_deep() coroutine.wrap(inner)() end
+    return Many]],
+  ["hot.lua"] = [[
+    local throng = require "throng"
+    local Hot = {}
+    local function leaf(n) local x = 0 for i = 1, n do x = x + i % 7 end return x end
+    local function gen() while true do leaf(2000) coroutine.yield() end end
+    local function less(a, b) return a < b end
+    local long = ("x"):rep(20000)
+    function Hot:on_burn()
+      local next = coroutine.wrap(gen)
+      while not throng.whereis "stop" do
+        for _ = 1, 10 do leaf(1000) next() end
+        for _ = 1, 3 do long:find("y", 1, true) long:find "x-y" end
+        local t = {}
+        for i = 1, 300 do t[i] = (i * 7919) % 301 end
+        table.sort(t, less)
+      end
+    end
+    return Hot]],
   -- Many with nothing to do, and one who is busy with himself until he hears `rest`.
   ["crowd.lua"] = [[
     local throng = require "throng"
@@ -264,11 +295,80 @@ describe("who looks on from outside", function()
       assert(found and found.running and found.took > 1, "an endless handler is slow before it ends")
       send("loud7", "stop")
       wait_for("it ended", function() return select(2, chain "spinner6")["end"]:find "is idle" end)
+      send("loud7", "go_on")
       wait_for("its end is known", function()
         for _, row in ipairs(select(2, c:ask("slow"))) do
           if row.behaviour == "spinner" then return not row.running and row.times >= 1 end
         end
       end)
+    end)
+  end)
+
+  describe("tasks", function()
+    it("lists coroutines that wait, where they stand, and those that the script keeps", function()
+      send("many9", "deep")
+      local tasks = {}
+      wait_for("it waits", function()
+        tasks = {}
+        for _, t in ipairs(select(2, c:ask("tasks", {pid = "many9"}))) do tasks[t.task] = t end
+        return tasks.deep and tasks.deep.state == "waiting"
+      end)
+      assert.equal("sleep", tasks.deep.waits)
+      assert(tasks.deep.left > 0 and tasks.deep.left <= 60000)
+      assert.truthy(tasks.deep.traceback:find "many.lua:4: in function <.*many.lua:3>.*many.lua:11: in ") -- the inner first
+      assert.equal("await", tasks.fork.waits)
+      assert.equal(pid_of "root", tasks.fork["for"])
+      assert.truthy(tasks.fork.traceback:find("many.lua:9", 1, true))
+      assert.equal("suspended", tasks["self.kept.gen"].state)
+      assert.truthy(tasks["self.kept.gen"].traceback:find("many.lua:7", 1, true))
+      assert.truthy(tasks["self.kept.fresh"].traceback:find("not begun", 1, true))
+      assert.same({count = 0}, (c:ask("tasks", {pid = "echo1"})))
+      assert.equal("no_actor", c:fails("tasks", {pid = "<77.77>"}).code)
+    end)
+  end)
+
+  describe("prof", function()
+    it("finds functions, coroutines and C functions where they are at work", function()
+      send("hot10", "burn")
+      local id = c:begin("prof", {seconds = 1, pid = "hot10"})
+      other:ask("node")
+      assert.truthy(other:fails("prof").message:find "somebody else")
+      local found = c:finish(id).value
+      local stacks, total = {}, 0
+      for line in found.folded:gmatch "[^\n]+" do
+        local stack, count = line:match "^(.+) (%d+)$"
+        assert.is_nil(stacks[stack])
+        stacks[stack], total = tonumber(count), total + tonumber(count)
+      end
+      assert.equal(found.samples + found.outside, total)
+      local burn <const> = "hot:burn;on_burn (hot.lua:7)"
+      for _, stack in ipairs {"leaf (hot.lua:3)", "next (C);function (hot.lua:4);leaf (hot.lua:3)", "find (C)", "sort (C)"} do
+        assert((stacks[burn .. ";" .. stack] or 0) > 0, stack .. " was not found in\n" .. found.folded)
+      end
+      assert.truthy(found.svg:find("<title>leaf (hot.lua:3) - ", 1, true))
+      assert.truthy(found.svg:find "^<svg .*</svg>\n$")
+      send("loud7", "stop")
+      wait_for("it ended", function() return c:ask("why", {pid = "hot10"})["end"]:find "is idle" end)
+      send("loud7", "go_on")
+    end)
+
+    it("ends with its client", function()
+      c:begin("prof", {seconds = 600})
+      c:close()
+      wait_for("another may", function()
+        c = console.connect(n)
+        local id = c:begin("prof", {seconds = 600})
+        other:ask("node")
+        local busy = other:fails("prof").message:find "somebody else"
+        local frame = c:ask("cancel", {id = id})
+        return busy and frame == true
+      end)
+    end)
+
+    it("says what it can't do", function()
+      assert.truthy(c:fails("prof", {seconds = 0}).message:find "seconds are from 1")
+      assert.truthy(c:fails("prof", {rate = 5000}).message:find "rate is from 1")
+      assert.equal("no_actor", c:fails("prof", {pid = "nobody"}).code)
     end)
   end)
 
