@@ -142,7 +142,7 @@ static size_t root(const Actor *a, char *out) {
     return clean(out, len < LABEL_MOST ? (size_t)len : LABEL_MOST - 1);
 }
 
-void profile_take(lua_State *L, int event) {
+void profile_take(lua_State *L, int event, uint32_t samples) {
     static Stack s; /* under the lock */
     static char text[STACK_MOST];
     Actor *a = actor_of(L);
@@ -176,9 +176,9 @@ void profile_take(lua_State *L, int event) {
         len += s.lens[i];
     }
     Count *c = counts_find(&profile.stacks, text, len, len);
-    profile.samples++;
-    if (c != NULL) c->count++;
-    else profile.lost++;
+    profile.samples += samples;
+    if (c != NULL) c->count += samples;
+    else profile.lost += samples;
     pthread_mutex_unlock(&lock);
 }
 

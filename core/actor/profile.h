@@ -29,5 +29,5 @@ typedef struct ProfileFound {
 void profile_end(ProfileFound *out); /* `out` NULL: nobody wants it */
 
 extern _Atomic bool profile_on; /* read in the signal handler */
-void profile_take(lua_State *L, int event); /* in a hook; `event` is the hook's */
+void profile_take(lua_State *L, int event, uint32_t samples); /* in a hook; `event` is the hook's */
 #endif

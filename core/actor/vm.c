@@ -77,7 +77,8 @@ static int raise_end(lua_State *L) {
 static void hook(lua_State *L, lua_Debug *ar) {
     Vm *vm = vm_of(L);
     lua_sethook(L, NULL, 0, 0);
-    if (vm->actor != NULL && scheduler_sampled()) profile_take(L, ar->event);
+    uint32_t samples = scheduler_sampled(); /* more than one: a C function was at work for so long */
+    if (samples > 0 && vm->actor != NULL) profile_take(L, ar->event, samples);
     if (ar->event != LUA_HOOKCOUNT) { /* nobody may yield here: at the next instruction */
         lua_sethook(L, hook, LUA_MASKCOUNT, 1);
         return;
@@ -111,6 +112,7 @@ void vm_interrupt(void) {
     lua_State *L = running;
     /* Arming walks all calls of the stack. With a million of them that takes longer than the watchdog's tick: armed
      * once is enough, or nothing else would be done any more. */
+    if (L == NULL) scheduler_sampled(); /* nobody to be seen */
     if (L == NULL || lua_gethook(L) == hook) return;
     /* For a profile also calls and returns: by them a C function that is at work now is found out. */
     bool profiled = atomic_load_explicit(&profile_on, memory_order_relaxed);

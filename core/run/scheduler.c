@@ -411,10 +411,9 @@ uint64_t scheduler_slice_since(void) {
     return atomic_load_explicit(&self->since, memory_order_relaxed);
 }
 
-bool scheduler_sampled(void) {
-    if (self == NULL || !atomic_load_explicit(&self->sampled, memory_order_relaxed)) return false;
-    atomic_store_explicit(&self->sampled, false, memory_order_relaxed);
-    return true;
+uint32_t scheduler_sampled(void) {
+    if (self == NULL || atomic_load_explicit(&self->sampled, memory_order_relaxed) == 0) return 0;
+    return atomic_exchange_explicit(&self->sampled, 0, memory_order_relaxed);
 }
 
 bool scheduler_runs(uint64_t id, uint64_t *since) {

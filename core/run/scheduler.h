@@ -56,7 +56,8 @@ void scheduler_expire(void);  /* ... from now on */
 int  scheduler_whim(int n);   /* with a seed: a random number below n; else -1 */
 /* When the watchdog first saw this slice (clock_now time), if that was a millisecond ago or more; else 0. */
 uint64_t scheduler_slice_since(void);
-bool scheduler_sampled(void); /* a sample is wanted of who runs now (scheduler_sample); true once for each */
+/* How many samples are wanted of who runs now (scheduler_sample), since this was asked last. Also in the interrupt. */
+uint32_t scheduler_sampled(void);
 
 /* From any thread: */
 /* Is that task in a slice now? *since: about when it began, as the watchdog saw it. */

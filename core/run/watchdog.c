@@ -67,7 +67,7 @@ static bool look_at(Worker *w, uint64_t now, uint64_t passed, bool sample, bool 
     uint64_t only = atomic_load_explicit(&workers.sample_id, memory_order_relaxed);
     sample = sample && task != 0 && (only == 0 || only == task);
     if (sample) {
-        atomic_store_explicit(&w->sampled, true, memory_order_relaxed);
+        atomic_fetch_add_explicit(&w->sampled, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&workers.samples, 1, memory_order_relaxed);
     }
     if (w->age >= 1 && (wanted(w, sharing) || w->age % LONG_TICKS == 0)) end_slice(w);

@@ -33,7 +33,7 @@ typedef struct Worker {
     _Alignas(64) _Atomic bool share; /* thieves welcome; set by the watchdog, cleared by the owner; a hint */
     _Atomic bool expired;   /* set by the watchdog, cleared by the owner at the start of a slice */
     _Atomic bool late_due;  /* the late ones have waited long enough; set by the watchdog, cleared by the owner */
-    _Atomic bool sampled;   /* a sample is wanted; set by the watchdog, cleared by the owner */
+    _Atomic uint32_t sampled; /* samples that are wanted; added to by the watchdog, cleared by the owner */
     /* written by the watchdog, relaxed: the slice that it found old, and when it saw that one first (written before) */
     _Atomic uint32_t aged;
     _Atomic uint64_t since;
