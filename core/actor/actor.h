@@ -46,7 +46,8 @@ typedef struct Fiber {
     struct Guest *guest;  /* of a FIBER_GUEST: see guest.h */
     uint8_t kind, state;  /* FiberKind, FiberState */
     /* actor/observe's, of the message being handled: */
-    uint8_t traced;       /* the traces that have recorded its begin, as bits */
+    uint8_t meant;        /* the traces that it is meant for, as bits */
+    uint8_t traced;       /* ... of them those that have recorded its begin */
     bool timed;           /* its time goes into the statistics */
     uint32_t began_in;    /* the newest of them */
     uint64_t began;       /* 0 = nobody took the time; its clock is observe.c's */

@@ -40,13 +40,13 @@ static uint32_t handler_of(const Actor *a, const Fiber *f) {
 }
 
 void observe_begin(Actor *a, Fiber *f) {
-    f->traced = 0;
+    f->traced = f->meant = 0;
     f->timed = false;
     f->began = f->paused = f->idle = 0;
     if (a->watched & WATCH_TIMED)
         f->timed = atomic_load_explicit(&a->handled, memory_order_relaxed) % TIMED_EVERY == 0;
     if (a->watched & WATCH_TRACED) {
-        trace_in(a, f, handler_of(a, f));
+        trace_in(a, f);
     }
     if (f->timed || f->traced != 0) f->began = clock_now();
 }
@@ -79,10 +79,6 @@ void observe_go_on(Fiber *f) {
     uint64_t now = clock_now();
     if (f->began != 0 && now > f->paused) f->idle += now - f->paused;
     f->paused = 0;
-}
-
-void observe_out(Actor *a, const Message *msg) {
-    if (a->watched & WATCH_TRACED) trace_out(a, handler_of(a, a->current), msg);
 }
 
 static void cut_off(Actor *a, Fiber *f, TraceEnd end) {

@@ -7,6 +7,7 @@
 #ifndef ACTOR_OBSERVE_H
 #define ACTOR_OBSERVE_H
 #include "actor/actor.h"
+#include "actor/trace.h"
 
 enum {
     WATCH_TRACED = 1,
@@ -28,7 +29,10 @@ static inline void observe_slice(Actor *a) { /* a slice begins */
 void observe_begin(Actor *a, Fiber *f);                /* its handler is about to be called */
 void observe_end(Actor *a, Fiber *f);                  /* ... has returned */
 void observe_pause(Actor *a, Fiber *f);                /* ... begins to wait */
-void observe_out(Actor *a, const Message *msg);        /* the running code sends; before it does */
+static inline void observe_out(Actor *a, const Message *msg) { /* the running code sends; before it does */
+    const Fiber *f = a->current; /* NULL: a finalizer, at the very end */
+    if (a->watched & WATCH_TRACED && f != NULL && (f->meant != 0 || f->msg == NULL)) trace_out(a, f, msg);
+}
 
 void observe_go_on(Fiber *f);                          /* with Fiber.paused: it waits no longer */
 void observe_failed(Actor *a, Fiber *f);               /* its handler raised */

@@ -94,11 +94,10 @@ static size_t label(lua_State *L, lua_Debug *ar, const char *otherwise, char *ou
     }
     const char *file = strrchr(ar->short_src, '/');
     file = file != NULL ? file + 1 : ar->short_src;
-    key_len = snprintf(text, LABEL_MOST, "%s:%d", file, ar->linedefined);
-    if (key_len >= LABEL_MOST) key_len = LABEL_MOST - 1;
+    key_len = snprintf(text, LABEL_MOST, "%.60s:%d", file, ar->linedefined);
     if (ar->what[0] == 'm') name = "main chunk";
-    len = key_len + snprintf(text + key_len, LABEL_MOST, "%s (%.*s)", name != NULL ? name : "function", key_len, text);
-    if (len - key_len >= LABEL_MOST) len = key_len + LABEL_MOST - 1;
+    len = key_len + snprintf(text + key_len, LABEL_MOST, "%.40s (%.60s:%d)", name != NULL ? name : "function", file,
+                             ar->linedefined); /* all fits */
     Count *place = counts_find(&profile.places, text, (size_t)key_len, name != NULL ? (size_t)len : 0);
     const char *found = place != NULL ? place->text + place->key_len : text + key_len;
     size_t size = place != NULL ? place->len - place->key_len : (size_t)(len - key_len);

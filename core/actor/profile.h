@@ -19,7 +19,8 @@
 int  profile_begin(uint32_t rate, uint64_t pid); /* samples a second, up to 1000; of one actor, or 0. UV_EBUSY */
 
 typedef struct ProfileFound {
-    /* Lines "stack count\n"; those that begin with the same frames stand together. The caller frees it. NULL: no memory */
+    /* Lines "stack count\n"; those that begin with the same frames stand together. The caller frees it. NULL: no
+     * memory. */
     char *folded;
     size_t len;
     uint64_t samples;   /* stacks that were taken */

@@ -8,7 +8,7 @@
 
 typedef struct ActorTask {
     const char *task;   /* "tick" (its handler), "fork", "eval", "self.co", ... */
-    const char *state;  /* "waiting", "ready" (to go on), "running" (it is in the middle of it), "suspended" (its own) */
+    const char *state;  /* "waiting", "ready" (to go on), "running" (in the middle of it), "suspended" (its own) */
     const char *waits;  /* "ask", "sleep", ...; NULL: for nothing */
     uint64_t whom;      /* for whose answer or end; 0 = nobody's */
     uint64_t since, until; /* clock_now times; 0 = unknown, for ever */

@@ -15,9 +15,9 @@ typedef struct Trace {
     char behaviour[NAMES_TEXT_MAX + 1]; /* ... or of which */
     uint32_t number;      /* of all that were opened */
     /* written under `opening` and `lock`; looked at by workers without, to save them the lock */
-    _Atomic bool on;
+    _Atomic bool on, alone; /* alone: it is one actor's */
     _Atomic uint32_t handler;
-    _Atomic uint32_t taken; /* room that is used or promised to a `done` */
+    _Alignas(64) _Atomic uint32_t taken; /* room that is used or promised to a `done` */
     _Atomic uint64_t dropped;
     uint32_t first, count;
     TraceEvent *events;     /* TRACE_ROOM of them; kept when it is off */
@@ -50,6 +50,7 @@ int trace_open(const TraceFilter *filter, unsigned *id) {
         }
         pthread_mutex_lock(&t->lock);
         t->pid = filter->pid;
+        atomic_store_explicit(&t->alone, filter->pid != 0, memory_order_relaxed);
         memset(t->behaviour, 0, sizeof t->behaviour);
         if (filter->behaviour != NULL) strncpy(t->behaviour, filter->behaviour, sizeof t->behaviour - 1);
         t->first = t->count = 0;
@@ -105,16 +106,20 @@ uint8_t trace_matches(const Actor *a) {
     return bits;
 }
 
-static bool wants(const Trace *t, uint32_t handler) {
+static inline bool wants(const Trace *t, uint32_t handler) {
     uint32_t only = atomic_load_explicit(&t->handler, memory_order_relaxed);
     return only == 0 || only == handler;
 }
 
 /* Is there room for so many? Else they are counted as dropped. Without the lock: when a trace is full, as it is most of
  * the time under load, nothing is to be waited for. */
-static bool has_room(Trace *t, uint32_t events) {
+static inline bool has_room(Trace *t, uint32_t events) {
     if (atomic_load_explicit(&t->taken, memory_order_relaxed) + events <= TRACE_ROOM) return true;
-    atomic_fetch_add_explicit(&t->dropped, events, memory_order_relaxed);
+    if (atomic_load_explicit(&t->alone, memory_order_relaxed)) /* one actor's, so one worker at a time writes it */
+        atomic_store_explicit(&t->dropped, atomic_load_explicit(&t->dropped, memory_order_relaxed) + events,
+                              memory_order_relaxed);
+    else
+        atomic_fetch_add_explicit(&t->dropped, events, memory_order_relaxed);
     return false;
 }
 
@@ -132,8 +137,7 @@ static TraceEvent *place(Trace *t, const Actor *a, TraceWay way, const Message *
 }
 
 /* Takes the lock if there is room for `events` more; promises it. */
-static bool enter(Trace *t, uint32_t events) {
-    if (!has_room(t, events)) return false;
+static __attribute__((noinline)) bool enter(Trace *t, uint32_t events) {
     pthread_mutex_lock(&t->lock);
     if (atomic_load_explicit(&t->on, memory_order_relaxed) && has_room(t, events)) {
         atomic_fetch_add_explicit(&t->taken, events, memory_order_relaxed);
@@ -143,22 +147,26 @@ static bool enter(Trace *t, uint32_t events) {
     return false;
 }
 
-void trace_in(const Actor *a, Fiber *f, uint32_t handler) {
+void trace_in(const Actor *a, Fiber *f) {
+    uint32_t handler = atomic_load_explicit(&a->last_atom, memory_order_relaxed);
     f->began_in = 0;
-    for (unsigned i = 0; i < TRACES_MOST; i++) {
-        Trace *t = &traces[i];
-        if (!(a->traces & 1u << i) || !wants(t, handler) || !enter(t, 2)) continue;
+    for (unsigned bits = a->traces; bits != 0; bits &= bits - 1) {
+        Trace *t = &traces[__builtin_ctz(bits)];
+        if (!wants(t, handler)) continue;
+        f->meant |= (uint8_t)(bits & -bits);
+        if (!has_room(t, 2) || !enter(t, 2)) continue;
         letter_show(f->msg, 2, place(t, a, TRACE_IN, f->msg)->text, TRACE_TEXT);
         if (t->number > f->began_in) f->began_in = t->number;
-        f->traced |= (uint8_t)(1u << i);
+        f->traced |= (uint8_t)(bits & -bits);
         pthread_mutex_unlock(&t->lock);
     }
 }
 
-void trace_out(const Actor *a, uint32_t handler, const Message *msg) {
-    for (unsigned i = 0; i < TRACES_MOST; i++) {
-        Trace *t = &traces[i];
-        if (!(a->traces & 1u << i) || !wants(t, handler) || !enter(t, 1)) continue;
+void trace_out(const Actor *a, const Fiber *f, const Message *msg) {
+    /* What a fork sends is no handler's. One that began before the trace is not the trace's. */
+    for (unsigned bits = f->msg != NULL ? f->meant : a->traces; bits != 0; bits &= bits - 1) {
+        Trace *t = &traces[__builtin_ctz(bits)];
+        if ((f->msg == NULL && !wants(t, 0)) || !has_room(t, 1) || !enter(t, 1)) continue;
         letter_show(msg, 2, place(t, a, TRACE_OUT, msg)->text, TRACE_TEXT);
         pthread_mutex_unlock(&t->lock);
     }

@@ -39,7 +39,7 @@ void trace_close(unsigned id);
 /* For actor/observe: */
 uint8_t trace_matches(const Actor *a);  /* the traces of this actor, as bits */
 bool    trace_any(void);
-void    trace_in(const Actor *a, Fiber *f, uint32_t handler); /* sets Fiber.traced and began_in */
-void    trace_out(const Actor *a, uint32_t handler, const Message *msg);
+void    trace_in(const Actor *a, Fiber *f); /* its handler is Actor.last_atom; sets Fiber.meant, traced and began_in */
+void    trace_out(const Actor *a, const Fiber *f, const Message *msg);
 void    trace_done(const Actor *a, Fiber *f, uint32_t handler, TraceEnd end, uint64_t took); /* for Fiber.traced */
 #endif

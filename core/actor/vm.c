@@ -15,16 +15,13 @@
 #define ASK_AGAIN 1000  /* instructions, where a yield is not possible */
 #define BODY_CHECK 1000 /* the same between looks at the clock, while a module's body is tried out */
 
-/* The coroutine that runs on this thread, for the signal handler; NULL while none does. */
-static _Thread_local lua_State *volatile running __attribute__((tls_model("initial-exec")));
-
-/* The resumes that are on the way on this thread, the innermost first: for who wants to see the whole stack. */
-typedef struct Resume {
-    struct Resume *outer;
-    const lua_State *L;
-    lua_State *from;
-} Resume;
-static _Thread_local Resume *resumes __attribute__((tls_model("initial-exec")));
+/* The coroutines that run on this thread, for the signal handler, the innermost first: the others have resumed it (or
+ * belong to another VM that tries out a body). volatile: in the order in which they are written. */
+typedef struct Running {
+    struct Running *volatile outer;
+    lua_State *volatile L;
+} Running;
+static _Thread_local Running *volatile running __attribute__((tls_model("initial-exec"))); /* NULL while none does */
 
 static void hook(lua_State *L, lua_Debug *ar);
 
@@ -109,7 +106,8 @@ static void hook(lua_State *L, lua_Debug *ar) {
 }
 
 void vm_interrupt(void) {
-    lua_State *L = running;
+    const Running *r = running;
+    lua_State *L = r != NULL ? r->L : NULL;
     /* Arming walks all calls of the stack. With a million of them that takes longer than the watchdog's tick: armed
      * once is enough, or nothing else would be done any more. */
     if (L == NULL) scheduler_sampled(); /* nobody to be seen */
@@ -131,28 +129,29 @@ int vm_resume(lua_State *L, lua_State *from, int nargs, int *nresults) {
     Vm *vm = vm_of(L);
     vm->yielding = YIELD_USER;
     if (vm->deadline != 0 || vm->doomed) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
-    lua_State *outer = running; /* `from`, or another VM that tries out a body */
-    Resume resume = {resumes, L, from};
-    resumes = &resume;
-    running = L;
+    Running self;
+    self.L = L;
+    self.outer = running;
+    running = &self;
     *(Vm **)lua_getextraspace(L) = vm;
     int status = lua_resume(L, from, nargs, nresults);
     if (status == LUA_YIELD && vm->yielding != YIELD_USER) *(uintptr_t *)lua_getextraspace(L) |= 1;
-    running = outer;
-    resumes = resume.outer;
+    running = self.outer;
     return status;
 }
 
 lua_State *vm_resumer(const lua_State *L) {
-    const Resume *r = resumes;
+    const Running *r = running;
     while (r != NULL && r->L != L) r = r->outer;
-    return r != NULL ? r->from : NULL;
+    return r != NULL && r->outer != NULL && vm_of(r->outer->L) == vm_of(r->L) ? r->outer->L : NULL;
 }
 
 int vm_reset(lua_State *L) {
-    lua_State *outer = running;
-    running = L;
+    Running self;
+    self.L = L;
+    self.outer = running;
+    running = &self;
     int status = lua_resetthread(L);
-    running = outer;
+    running = self.outer;
     return status;
 }

@@ -62,7 +62,7 @@ int  vm_reset(lua_State *L); /* as lua_resetthread */
 /* Raises, now and whenever the script catches it, until the coroutine is out. For who may not yield. */
 int  vm_doom(lua_State *L);
 
-/* Who resumed a coroutine that runs or waits for one it resumed, as vm_resume heard it; NULL: the worker. On the worker. */
+/* Who resumed a coroutine that runs, or waits for one it resumed itself; NULL: the worker. On the worker's thread. */
 lua_State *vm_resumer(const lua_State *L);
 
 /* With a seed: makes the running coroutine be preempted after that many instructions. */

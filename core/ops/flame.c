@@ -37,7 +37,8 @@ static void put_escaped(Text *t, const char *text, size_t len) {
         bool whole = size > 0 && i + size <= len;
         for (size_t k = 1; whole && k < size; k++) whole = ((unsigned char)text[i + k] & 0xc0) == 0x80;
         if (whole && size == 3) { /* too long a form, surrogates, and what is no character */
-            unsigned code = (c & 15u) << 12 | ((unsigned char)text[i + 1] & 63u) << 6 | ((unsigned char)text[i + 2] & 63u);
+            unsigned second = (unsigned char)text[i + 1] & 63u, third = (unsigned char)text[i + 2] & 63u,
+                     code = (c & 15u) << 12 | second << 6 | third;
             whole = code >= 0x800 && !(code >= 0xd800 && code <= 0xdfff) && code < 0xfffe;
         }
         if (!whole) text_add(t, "?"), size = 1;
@@ -147,8 +148,8 @@ void flame_draw(Text *out, const char *folded, size_t len, const char *title) {
                 WIDTH, f.height, WIDTH, f.height, MARGIN);
     put_escaped(out, title, strlen(title));
     text_format(out,
-                "</text>\n<text class=\"s\" x=\"%.0f\" y=\"37\">%llu samples. A bar is a function, as wide as the time it "
-                "was at work or waited for those above it. Green: behaviour and handler; warm: Lua; blue: C.</text>\n",
+                "</text>\n<text class=\"s\" x=\"%.0f\" y=\"37\">%llu samples. A bar is a function, as wide as the time "
+                "it was at work or waited for those above it. Green: behaviour and handler; warm: Lua; blue: C.</text>\n",
                 MARGIN, (unsigned long long)f.total);
     draw(&f, 0, n, 0, 0, MARGIN);
     text_add(out, "</svg>\n");

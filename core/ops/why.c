@@ -1,5 +1,6 @@
 /* `why`: what an actor waits for, and that one in turn, to the end of the chain. From outside: no actor is asked, so it
- * answers while they all hang. Each step is a moment's view; who is asked may have answered before the next is taken. */
+ * answers while they all hang. Each step is a moment's view: whoever was asked may have answered before the next one is
+ * taken. */
 #include <stdio.h>
 #include <string.h>
 #include "actor/gauge.h"

@@ -37,7 +37,8 @@ typedef struct SchedulerCalls {
     TaskTurn (*run)(Task *task); /* one slice, on a worker */
     void (*interrupt)(void);     /* in a signal handler on the worker's thread: end the slice soon, or be seen */
     void (*thread_end)(void);    /* last thing on each worker's thread */
-    void (*ran)(uint64_t id, uint64_t ns); /* the watchdog's: found running, for so long since it looked last. Or NULL */
+    /* Or NULL; by the watchdog: it was found running, for so long since the last look. */
+    void (*ran)(uint64_t id, uint64_t ns);
 } SchedulerCalls;
 
 int  scheduler_open(int workers, int spares, uint64_t seed, SchedulerCalls calls); /* 0 or a negative libuv error */
