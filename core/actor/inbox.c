@@ -46,7 +46,7 @@ static void killed(Actor *a, Message *msg) {
 }
 
 /* Behind what was taken before: all that has come since. */
-static void gather(Actor *a) {
+void inbox_gather(Actor *a) {
     Message *more = mailbox_take(&a->slot->box);
     if (more == NULL) return;
     Message *last = more;
@@ -60,7 +60,7 @@ static void gather(Actor *a) {
  * waits, for all notices that came together. */
 static void add_notices(Actor *a, Queue *notices) {
     Map gone = {0};
-    gather(a);
+    inbox_gather(a);
     bool one = notices->first == notices->last;
     for (Message *n = notices->first; n != NULL && !one; n = n->next)
         if (map_put(&gone, n->from, 1) < 0) log_format(LOG_ERROR, "", "out of memory: a notice may come early");
@@ -159,7 +159,7 @@ static __attribute__((noinline)) void drop_old(Actor *a) {
     }
     uint32_t fresh = mailbox_untaken(box), before = mailbox_depth(box) - fresh;
     if (fresh == 0 || (before > MERGED_MOST && fresh < before)) return;
-    gather(a);
+    inbox_gather(a);
     Message *chain = message_reverse(a->inbox.first), *newest = chain;
     if (chain == NULL) return; /* seized just now */
     uint32_t count = 0;

@@ -1,6 +1,7 @@
 /* Ops that run code in a VM: eval itself, and what is best said in Lua: ask, spawn, set. */
 #include <string.h>
 #include "ops/eval.h"
+#include "ops/path.h"
 
 #define TIME_MOST 3600000
 #define MEMORY_MOST ((int64_t)1 << 40)
@@ -82,53 +83,26 @@ static void do_spawn(Request *r) {
     eval_start(r, shell, o, &code);
 }
 
-/* `a.b[3]["c d"]`, which may begin with `self`, as an expression of Lua's; false: it is none. An empty one is not. */
-static bool path_read(const char *path, size_t len, Text *out) {
-    size_t i = 0, from = out->len;
-    if (len >= 4 && memcmp(path, "self", 4) == 0 && (len == 4 || path[4] == '.' || path[4] == '[')) i = 4;
+/* As an expression of Lua's; false: it is none, or all of `self`. */
+static bool put_path(Text *out, const char *text, size_t len) {
+    Path p = path_of(text, len);
+    PathStep step;
+    int steps = 0;
     text_add(out, "self");
-    bool first = i == 0;
-    while (i < len) {
-        if (path[i] == '[') {
-            size_t end = i + 1;
-            if (end < len && (path[end] == '"' || path[end] == '\'')) {
-                char quote = path[end++];
-                size_t start = end;
-                while (end < len && path[end] != quote) end++;
-                if (end + 1 >= len || path[end + 1] != ']') return false;
-                text_add(out, "[");
-                put_quoted(out, path + start, end - start);
-                text_add(out, "]");
-                i = end + 2;
-            } else {
-                size_t start = end;
-                if (end < len && path[end] == '-') end++;
-                size_t digits = end;
-                while (end < len && path[end] >= '0' && path[end] <= '9') end++;
-                if (end == digits || end - digits > 18 || end >= len || path[end] != ']') return false;
-                text_put(out, path + start - 1, end - start + 2);
-                i = end + 1;
-            }
-        } else {
-            if (path[i] == '.') i++;
-            else if (!first) return false;
-            size_t start = i;
-            while (i < len && path[i] != '.' && path[i] != '[') i++;
-            if (i == start) return false;
-            text_add(out, "[");
-            put_quoted(out, path + start, i - start);
-            text_add(out, "]");
-        }
-        first = false;
+    for (; path_next(&p, &step); steps++) {
+        text_add(out, "[");
+        if (step.key != NULL) put_quoted(out, step.key, step.len);
+        else text_format(out, "%lld", (long long)step.number);
+        text_add(out, "]");
     }
-    return out->len > from + 4;
+    return steps > 0 && !p.wrong;
 }
 
 static void do_set(Request *r) {
     size_t path_len, value_len;
     const char *path = request_text(r, "path", &path_len), *value = request_text(r, "value", &value_len);
     Text place = {0}, code = {0};
-    if (!path_read(path, path_len, &place)) {
+    if (!put_path(&place, path, path_len)) {
         text_free(&place);
         request_error(r, "bad_request", "set: '%.*s' is no path such as hunger, or pos.x, or list[3]",
                       (int)(path_len < 100 ? path_len : 100), path);

@@ -136,7 +136,8 @@ static void fail_stopped(Eval *e) {
 }
 
 static void fail_memory(Eval *e) {
-    fail(e, "budget", "stopped: out of memory, it may use %zu MB over what the actor holds, and no more than the actor may",
+    fail(e, "budget",
+         "stopped: out of memory, it may use %zu MB over what the actor holds, and no more than the actor may",
          e->options.memory >> 20);
 }
 
@@ -243,8 +244,7 @@ static int to_pid(lua_State *L) {
     return 1;
 }
 
-/* Pushes the environment: what evals have besides the actor's globals, into which they write. */
-static void push_env(lua_State *L) {
+void eval_push_env(lua_State *L) {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &env_key) != LUA_TTABLE) {
         lua_pop(L, 1);
         lua_createtable(L, 0, 6);
@@ -411,7 +411,7 @@ static int run(lua_State *L) {
     Eval *e = eval_of(lua_touserdata(L, 1));
     lua_settop(L, 0);
     errors_ready(L);
-    push_env(L);
+    eval_push_env(L);
     lua_pushcfunction(L, on_error);
     if (!compile(L, e)) return 0;
     return finish(L, lua_pcallk(L, 0, LUA_MULTRET, 2, (lua_KContext)e, finish), (lua_KContext)e);

@@ -28,6 +28,9 @@ void eval_start(Request *r, uint64_t pid, EvalOptions options, Text *code);
 /* The session's shell, made if there is none. 0: it can't be made, and the request was ended. */
 uint64_t eval_shell(Request *r);
 
+/* Pushes the environment of evals: what they have besides the actor's globals, into which they write. May raise. */
+void eval_push_env(lua_State *L);
+
 /* "<bob> is in on_tick since 1200 ms": why an actor does not come. */
 void eval_busy(Request *r, uint64_t pid, int64_t within);
 #endif

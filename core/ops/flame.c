@@ -149,7 +149,8 @@ void flame_draw(Text *out, const char *folded, size_t len, const char *title) {
     put_escaped(out, title, strlen(title));
     text_format(out,
                 "</text>\n<text class=\"s\" x=\"%.0f\" y=\"37\">%llu samples. A bar is a function, as wide as the time "
-                "it was at work or waited for those above it. Green: behaviour and handler; warm: Lua; blue: C.</text>\n",
+                "it was at work or waited for those above it. Green: behaviour and handler; warm: Lua; blue: C."
+                "</text>\n",
                 MARGIN, (unsigned long long)f.total);
     draw(&f, 0, n, 0, 0, MARGIN);
     text_add(out, "</svg>\n");

@@ -9,6 +9,7 @@
 
 #define COLUMNS 78
 #define STRING_MOST 2000 /* bytes of one string that are shown */
+#define SHORT_MOST 20    /* bytes of strings that share a line */
 #define FLAT_MOST 40     /* entries of a table that may be one line */
 #define KEYS_MOST 2000   /* of one table that are sorted: those beyond are not shown */
 
@@ -202,9 +203,15 @@ static void put_entries(Show *s, int table, lua_Integer n, const int *order, int
     lua_State *L = s->L;
     bool first = true;
     int shown = 0, most = s->limits.entries;
+    size_t line = 0; /* where the one that is being filled begins; 0: none, the next entry begins one */
     for (lua_Integer i = 1; i <= n && shown < most && !full(s); i++, shown++, first = false) {
-        next_entry(s, indent, first);
-        lua_rawgeti(L, table, i);
+        bool short_one = lua_rawgeti(L, table, i) != LUA_TTABLE && lua_rawlen(L, -1) < SHORT_MOST;
+        if (!s->flat && short_one && line != 0 && s->out->len - line < (size_t)(COLUMNS - SHORT_MOST)) {
+            text_add(s->out, ", ");
+        } else {
+            next_entry(s, indent, first);
+            line = short_one && !s->flat ? s->out->len - (size_t)indent : 0;
+        }
         put_value(s, lua_gettop(L), indent + 2);
         lua_pop(L, 1);
     }
@@ -268,7 +275,9 @@ static void put_table(Show *s, int table, int indent) {
     if (!was_flat && n + count <= FLAT_MOST) { /* try one line */
         s->flat = true;
         s->overflow = false;
-        s->flat_end = mark + (indent < COLUMNS - 20 ? (size_t)(COLUMNS - indent) : 20);
+        const char *newline = s->out->failed ? NULL : memrchr(s->out->bytes + s->start, '\n', mark - s->start);
+        s->flat_end = (newline != NULL ? (size_t)(newline + 1 - s->out->bytes) : s->start) + COLUMNS - 2;
+        if (s->flat_end < mark + 10) s->flat_end = mark + 10;
         put_entries(s, table, n, order, count, more, indent);
         full(s);
         s->flat = false;

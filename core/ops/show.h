@@ -1,8 +1,8 @@
 /* show.h - values of a VM as text for people, and as JSON for programs: bounded in depth, width and length.
  *
- * The text is Lua's, with keys sorted, one line if that fits 78 columns; what is no value of a program has a form of its
- * own: <12.1> for a pid, {<cycle>}, {...} beyond the depth, function <guy.lua:3>. No metamethod is called, nothing of
- * Lua's is allocated and nothing raises, so it may be used from guest_look, too.
+ * The text is Lua's, with keys sorted, one line if that fits 78 columns; what is no value of a program has a form of
+ * its own: <12.1> for a pid, {<cycle>}, {...} beyond the depth, function <guy.lua:3>. No metamethod is called, nothing
+ * of Lua's is allocated and nothing raises, so it may be used from guest_look, too.
  * Threads: whoever runs the VM. */
 #ifndef OPS_SHOW_H
 #define OPS_SHOW_H
