@@ -23,7 +23,7 @@ struct Timing { /* of one actor; written by its worker, relaxed */
 typedef struct Entry {
     uint64_t hash;
     Slow slow;
-    _Atomic uint64_t timed;
+    _Atomic uint64_t timed, most; /* most: slow.took, to be looked at without the lock */
     _Atomic uint32_t buckets[BUCKETS];
 } Entry;
 
@@ -163,6 +163,7 @@ static void record(Entry *e, const Actor *a, uint64_t took, bool running) {
     pthread_mutex_lock(&lock);
     if (took > e->slow.took) {
         e->slow.took = took;
+        atomic_store_explicit(&e->most, took, memory_order_relaxed);
         e->slow.pid = a->pid;
         e->slow.at = clock_wall();
         e->slow.running = running;
@@ -177,9 +178,8 @@ void gauge_timed(Actor *a, uint32_t handler, uint64_t took) {
     if (t != NULL) timing_add(t, took);
     if (e == NULL) return;
     atomic_fetch_add_explicit(&e->buckets[bucket_of(took)], 1, memory_order_relaxed);
-    uint64_t before = atomic_fetch_add_explicit(&e->timed, 1, memory_order_relaxed);
-    /* The lock is for what may matter: the first, and then what lies in the last buckets. */
-    if (before == 0 || took >= CLOCK_NS_PER_MS / 10) record(e, a, took, false);
+    atomic_fetch_add_explicit(&e->timed, 1, memory_order_relaxed);
+    if (took > atomic_load_explicit(&e->most, memory_order_relaxed)) record(e, a, took, false);
 }
 
 void gauge_slow_seen(Actor *a, uint32_t handler, uint64_t took, bool ended) {

@@ -72,20 +72,22 @@ static size_t put_trace(Listing *l, lua_State *L) {
 
 static void tell_fiber(Listing *l, const Actor *a, const Fiber *f) {
     char name[ATOM_TEXT_MAX + 1];
-    bool now = f->state == FIBER_RUNNING && f == a->current;
-    if (f->L == NULL || f->state == FIBER_IDLE || (f->state == FIBER_RUNNING && !now)) return;
+    ActorTask task = {.task = "handler"};
+    if (f->L == NULL || (f->state != FIBER_WAITING && f->state != FIBER_RUNNABLE)) return; /* idle, or used up */
     if (f->kind == FIBER_FORK) {
-        strcpy(name, "fork");
+        task.task = "fork";
     } else if (f->kind == FIBER_GUEST) {
-        strcpy(name, "eval");
+        task.task = "eval";
     } else if (f->msg == NULL) {
-        strcpy(name, a->stage == ACTOR_ENDING ? "terminate" : "between messages");
+        task.task = a->stage == ACTOR_ENDING ? "terminate" : "body";
     } else {
         int len;
         const char *text = letter_name(f->msg, &len);
         snprintf(name, sizeof name, "%.*s", len, text);
+        task.handler = name;
+        task.from = f->msg->from;
     }
-    ActorTask task = {.task = name, .state = now ? "running" : "ready"};
+    task.state = "running";
     if (f->state == FIBER_WAITING) {
         task.state = "waiting";
         task.waits = atomic_load_explicit(&f->waits, memory_order_relaxed);
@@ -103,7 +105,7 @@ static void tell_own(Listing *l, lua_State *co) {
     bool begun = lua_getstack(co, 0, &ar);
     if (vm_is_held(co)) return; /* it stands in a fiber, which was told */
     if (lua_status(co) != LUA_YIELD && (lua_status(co) != LUA_OK || begun || lua_gettop(co) == 0)) return;
-    ActorTask task = {.task = l->path, .state = "suspended"};
+    ActorTask task = {.task = "coroutine", .path = l->path, .state = "suspended"};
     size_t len = begun ? report_traceback(co, l->trace, TRACE_MOST)
                        : (size_t)snprintf(l->trace, TRACE_MOST, "stack traceback:\n\t(not begun)");
     tell(l, &task, len);

@@ -7,8 +7,11 @@
 #define TASKS_MOST 200
 
 typedef struct ActorTask {
-    const char *task;   /* "tick" (its handler), "fork", "eval", "self.co", ... */
-    const char *state;  /* "waiting", "ready" (to go on), "running" (in the middle of it), "suspended" (its own) */
+    const char *task;   /* "handler", "fork", "eval", "coroutine" (the script's own), "terminate", "body" */
+    const char *handler; /* of a handler: its name; NULL */
+    const char *path;   /* of a coroutine: where it was found, "self.jobs[3]"; NULL */
+    uint64_t from;      /* of a handler: who sent the message; 0 = nobody */
+    const char *state;  /* "waiting", "running" (in the middle of it), "suspended" (the script's own) */
     const char *waits;  /* "ask", "sleep", ...; NULL: for nothing */
     uint64_t whom;      /* for whose answer or end; 0 = nobody's */
     uint64_t since, until; /* clock_now times; 0 = unknown, for ever */
