@@ -200,6 +200,7 @@ describe("an eval", function()
   it("says who is busy with what since when, and does not come later", function()
     local kid = c:ask("spawn", {module = "kid", name = "napper"}).pid
     c:ask("send", {pid = "napper", name = "nap", args = "60000"})
+    repeat until c:ask("info", {pid = kid}).handler == "nap" -- an eval that comes before the message would be first
     local e = fails("self.seen = 5", {pid = kid, within = 50})
     assert.equal("busy", e.code)
     assert.truthy(e.message:find("did not come between two messages in 50 ms: it is waiting in on_nap since", 1, true),
