@@ -47,7 +47,7 @@ static void killed(Actor *a, Message *msg) {
 }
 
 /* Behind what was taken before: all that has come since. */
-static void gather(Actor *a) {
+void inbox_gather(Actor *a) {
     Message *more = mailbox_take(&a->slot->box);
     if (more == NULL) return;
     Message *last = more;
@@ -61,7 +61,7 @@ static void gather(Actor *a) {
  * waits, for all notices that came together. */
 static void add_notices(Actor *a, Queue *notices) {
     Map gone = {0};
-    gather(a);
+    inbox_gather(a);
     bool one = notices->first == notices->last;
     for (Message *n = notices->first; n != NULL && !one; n = n->next)
         if (map_put(&gone, n->from, 1) < 0) log_format(LOG_ERROR, "", "out of memory: a notice may come early");
@@ -160,7 +160,7 @@ static __attribute__((noinline)) void drop_old(Actor *a) {
     }
     uint32_t fresh = mailbox_untaken(box), before = mailbox_depth(box) - fresh;
     if (fresh == 0 || (before > MERGED_MOST && fresh < before)) return;
-    gather(a);
+    inbox_gather(a);
     Message *chain = message_reverse(a->inbox.first), *newest = chain;
     if (chain == NULL) return; /* seized just now */
     uint32_t count = 0;
@@ -208,7 +208,7 @@ Message *inbox_next(Actor *a) {
     Message *msg;
     for (;;) {
         if (mailbox_has_system(&a->slot->box)) inbox_system(a);
-        if (a->ending != NULL || a->handled >= config.slice_messages || scheduler_expired()) return NULL;
+        if (a->ending != NULL || actor_has_enough(a) || scheduler_expired()) return NULL;
         if (a->runnable != NULL) return NULL; /* a handler that waited goes on before another begins */
         if (__builtin_expect(mailbox_drops_old(&a->slot->box), 0)) drop_old(a);
         if (a->start != NULL) {
@@ -243,7 +243,7 @@ Message *inbox_next(Actor *a) {
             continue;
         }
         if (__builtin_expect(faults_active(), 0) && !passes(a, msg)) continue;
-        a->handled++;
+        actor_count(a);
         metrics_add(METRIC_messages, 1);
         return msg;
     }

@@ -293,6 +293,8 @@ static void fill(lua_State *L, int table) {
     lua_setmetatable(L, table);
 }
 
+void sandbox_fill(lua_State *L, int table) { fill(L, table); }
+
 static int next_pair(lua_State *L) {
     lua_settop(L, 2);
     if (lua_next(L, 1)) return 2;

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <uv.h>
@@ -27,7 +28,13 @@ static struct {
     uint64_t echo_second, echoes;
 } rate = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+static _Atomic(void (*)(const Message *msg, const char *reason)) watcher; /* relaxed: it is called, or a moment later */
+
 void post_open(PostCalls with) { calls = with; }
+
+void post_watch(void (*on)(const Message *msg, const char *reason)) {
+    atomic_store_explicit(&watcher, on, memory_order_relaxed);
+}
 
 static inline void wake_owner(Slot *slot) {
     /* acquire pairs with the opening of the box; whoever lives here now is the one whose box we made awake */
@@ -246,6 +253,8 @@ static void dead_letter(const Message *msg, int why) {
         return;
     }
     metrics_add(fate->metric, 1);
+    void (*on)(const Message *, const char *) = atomic_load_explicit(&watcher, memory_order_relaxed);
+    if (on != NULL) on(msg, fate->reason);
     log_letter(msg, fate->text);
     tell_letter(msg, fate->reason);
 }
