@@ -3,10 +3,10 @@
 os.setlocale("C") -- so that < orders names by their bytes, as the strcmp of embedded_find does
 
 --- "lua/throng/args.lua" is the module "throng.args", "lua/throng/init.lua" is "throng", and
---- "tools/bench/tick.lua" is "throng.bench.tick".
+--- "tools/bench/tick.lua" is "throng.bench.tick", as all that lies in a folder of tools/.
 local function module_of(path)
-  local name = path:gsub("^tools/bench/", "lua/throng/bench/"):match("^lua/(.+)%.lua$")
-  if not name then error(path .. ": not a .lua file under lua/ or tools/bench/", 0) end
+  local name = path:gsub("^tools/(%w+/)", "lua/throng/%1"):match("^lua/(.+)%.lua$")
+  if not name then error(path .. ": not a .lua file under lua/ or a folder of tools/", 0) end
   return (name:gsub("/init$", ""):gsub("/", "."))
 end
 
