@@ -80,4 +80,16 @@ end
 --- Runs it to its end.
 function client.run(o) return client.start(o):wait() end
 
+--- A module of the client's, in the specs' own Lua.
+function client.module(name)
+  package.preload["throng.terminal"] = function() return require "door.terminal" end
+  table.insert(package.searchers, 2, function(wanted)
+    local path = wanted:gsub("^throng%.client%.", "tools/client/") .. ".lua"
+    return wanted:find("^throng%.client%.") and loadfile(path) or nil
+  end)
+  local module = require("throng.client." .. name)
+  table.remove(package.searchers, 2)
+  return module
+end
+
 return client

@@ -82,10 +82,12 @@ local Connection = {}
 Connection.__index = Connection
 
 --- Begins to connect; the greeting comes later.
+---@param quiet? boolean  why it can't does not matter
 ---@return Connection?, string? problem
-function connection.begin(target)
+function connection.begin(target, quiet)
   local socket, text, code = terminal.connect(target.path)
   if not socket then
+    if quiet then return nil end
     return nil, WHY[code] and WHY[code](target) or ("node '%s': %s: %s"):format(target.name, target.path, text)
   end
   return setmetatable({target = target, socket = socket, inbox = {}, outbox = "", sent = 1, last = 0, waiting = {}},

@@ -35,7 +35,7 @@ end
 
 function Repl:prompt()
   local session = self.session
-  local place = self.target.name .. (session.at and ":" .. session.at_title or "")
+  local place = show.cut(self.target.name .. (session.at and ":" .. session.at_title or ""), 40)
   if self.chunk then return colour_prompt(self, ("."):rep(math.max(2, terminal.width(place))) .. "> ", "dim") end
   if session.conn.over then return colour_prompt(self, place .. " (away)> ", "red") end
   return colour_prompt(self, place .. "> ", "cyan")
@@ -195,7 +195,7 @@ local function try_again(self)
     self.coming = nil
     self.try_at = terminal.now() + TRY_AGAIN
   elseif terminal.now() >= self.try_at then
-    self.coming = connection.begin(self.target)
+    self.coming = connection.begin(self.target, true)
     self.give_up, self.try_at = terminal.now() + GREETING_WITHIN, terminal.now() + TRY_AGAIN
   end
 end

@@ -29,9 +29,14 @@ function session.new(conn)
                        terminal = terminal.is_terminal(1)}, Session)
 end
 
+--- Writes to standard output; if nobody reads it any more, nothing is left to do.
+function Session:write(text)
+  if not terminal.write(text) then os.exit(1, true) end
+end
+
 --- Writes a line; nothing once a signal waits, so that a flood ends with it.
 function Session:out(line)
-  if not terminal.pending() then terminal.write(line .. "\n") end
+  if not terminal.pending() then self:write(line .. "\n") end
 end
 
 --- One line of what is wrong, and its traceback.
@@ -75,7 +80,7 @@ function Session:perform(op, args, more, tick, every)
       if deadline then left = 0 end -- again: no longer waited for
       finish "interrupt"
     end
-    if happened.tstp then terminal.stop() end
+    if happened.tstp then (self.suspend or terminal.stop)() end
     if happened.term or happened.hup then
       self.leave = happened.term and 143 or 129
       finish "interrupt"
@@ -210,7 +215,7 @@ function Session:eval(code, options)
     if options.json then return json_line(self, text) end
     if type(piece) ~= "table" or piece.out == nil then return end
     if terminal.pending() then return end
-    terminal.write(show.clean(piece.out, true))
+    self:write(show.clean(piece.out, true))
   end)
   if not good then
     if options.json and raw then self:out(('{"error":%s}'):format(raw)) end
@@ -231,7 +236,7 @@ end
 --- Why a chunk is not finished: Lua's compiler wants more than there is.
 function session.unfinished(code)
   if load("return " .. code, "=chunk", "t") then return false end
-  local good, problem = load(code, "=chunk", "t")
+  local good, problem = load(code .. "\n", "=chunk", "t") -- a string ends with its line, a chunk need not
   return not good and problem:find("<eof>'?$") ~= nil
 end
 

@@ -185,11 +185,10 @@ function show.table(columns, rows, width, paint)
   local function line(texts, colour)
     local parts, used = {}, 0
     for i, column in ipairs(shown) do
-      local last = i == #shown
-      local room = last and width and width - used or widths[i]
+      local room = width and math.min(widths[i], width - used) or widths[i]
       if room <= 0 then break end
-      local text = show.cut(texts[i], math.max(1, last and not width and math.huge or room))
-      if not last or column.right then text = pad(text, math.min(widths[i], room), column.right) end
+      local text = show.cut(texts[i], room)
+      if i < #shown or column.right then text = pad(text, room, column.right) end
       used = used + widths[i] + 2
       parts[#parts + 1] = colour and paint(colour, text) or column.colour and paint(column.colour, text) or text
     end

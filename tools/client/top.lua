@@ -89,8 +89,21 @@ local function run_live(session, args)
     out[#out + 1] = "\27[K\r\n" .. footer(args.sort, width, session.paint) .. "\27[K\27[J"
     terminal.write(table.concat(out))
   end
-  terminal.raw(true)
-  terminal.write("\27[?1049h\27[?25l\27[2J")
+  local function enter()
+    terminal.raw(true)
+    terminal.write("\27[?1049h\27[?25l\27[2J")
+  end
+  local function leave()
+    terminal.write("\27[?25h\27[?1049l")
+    terminal.raw(false)
+  end
+  function session.suspend()
+    leave()
+    terminal.stop()
+    enter()
+    draw()
+  end
+  enter()
   local good, why = pcall(function()
     draw()
     while again do
@@ -104,7 +117,6 @@ local function run_live(session, args)
         end
       end, function(happened)
         if happened.winch then draw() end
-        if happened.tstp then terminal.raw(true) end
         if not happened.input then return false end
         local keys = terminal.read()
         if not keys then return true end
@@ -124,8 +136,8 @@ local function run_live(session, args)
       if not fine then again = false end
     end
   end)
-  terminal.write("\27[?25h\27[?1049l")
-  terminal.raw(false)
+  session.suspend = nil
+  leave()
   if not good then error(why, 0) end
   if problem then return false, problem end
   return true
