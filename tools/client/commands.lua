@@ -354,7 +354,7 @@ add("change", "set", {PID, {"path"}, {"value", rest = true, title = "LUA"}},
     "puts the value of a Lua expression into its self", {options = WITHIN, begin = set_done})
 add("change", "stop", {PID, {"reason", rest = true, optional = true}}, "ends it in order: terminate runs",
     {begin = done_word "told to stop"})
-add("change", "kill", {PID, {"reason", rest = true, optional = true}}, "ends it at once", {begin = done_word "killed"})
+add("change", "kill", {PID}, "ends it at once", {begin = done_word "killed"})
 add("change", "gc", {PID_OR_NOT}, "collects the garbage of one actor, or of all",
     {options = WITHIN, begin = changed_size})
 add("change", "reload", {{"module", rest = true, optional = true}}, "takes changed scripts into running actors",
@@ -413,16 +413,20 @@ local function option_value(name, kind, text)
   return math.tointeger(number) or number
 end
 
---- Takes the option at words[at], if it is one: the number of words it takes; 0: none; nil and what is wrong.
-local function take_option(command, words, at, options)
+--- Takes the option at words[at], if it is one: the number of words it takes; 0: none; nil and what is wrong. In the
+--- rest of a line, which is Lua, what is none of our options is a comment.
+local function take_option(command, words, at, options, in_rest)
   local name, equals, text = words[at]:match("^%-%-([%a][%w-]*)(=?)(.*)$")
-  if not name then return 0 end
+  if not name or (equals == "" and text ~= "") then return 0 end
   if name == "json" and equals == "" then
     options.json = true
     return 1
   end
   local kind = command.options[name]
-  if not kind then return nil, ("%s has no option --%s"):format(command.name, show.clean(name)) end
+  if not kind then
+    if in_rest then return 0 end
+    return nil, ("%s has no option --%s"):format(command.name, show.clean(name))
+  end
   if equals == "" then text = words[at + 1] end
   if not text then return nil, ("--%s wants a value"):format(name) end
   local result, problem = option_value(name, kind, text)
@@ -431,7 +435,20 @@ local function take_option(command, words, at, options)
   return equals == "" and 2 or 1
 end
 
---- From words to what is asked. Options may stand before the rest of a line begins, --json also behind it.
+--- The rest of a shell's words, with the options among them.
+local function take_rest(command, words, at, options)
+  local kept = {}
+  while at <= #words do
+    local took, problem = take_option(command, words, at, options, true)
+    if not took then return nil, problem end
+    if took == 0 then kept[#kept + 1] = words[at] end
+    at = at + math.max(took, 1)
+  end
+  return table.concat(kept, " ")
+end
+
+--- From words to what is asked. In a line that was typed, options stand before its rest begins, --json also behind it;
+--- among a shell's words anywhere.
 ---@param rest_of? fun(index: integer): string  the rest of the line from that word on, as it was typed
 ---@return table? args, table|string options  nil and what is wrong
 function commands.parse(command, words, rest_of)
@@ -445,13 +462,16 @@ function commands.parse(command, words, rest_of)
       if not word then return nil, ("%s: '%s' is too much"):format(command.name, show.clean(words[at])) end
       place = place + 1
       if word.rest then
-        local last = #words
-        while last >= at and words[last] == "--json" do
-          options.json = true
-          last = last - 1
+        local text, trouble
+        if rest_of then
+          text = rest_of(at)
+          if words[#words] == "--json" then
+            options.json, text = true, text:gsub("%s*%-%-json$", "")
+          end
+        else
+          text, trouble = take_rest(command, words, at, options)
+          if not text then return nil, trouble end
         end
-        local text = rest_of and rest_of(at) or table.concat(words, " ", at, last)
-        if rest_of and options.json then text = text:gsub("%s+%-%-json%s*$", "") end
         args[word[1]] = text
         break
       end

@@ -161,6 +161,7 @@ local function take_line(self, line)
   local values, raw = json.members(line)
   if not values then return self:close("it does not speak the console's protocol (" .. raw .. ")") end
   if not self.greeting then
+    if type(values.error) == "table" then return self:close(tostring(values.error.message)) end -- as: too many clients
     if not raw.throng or type(values.node) ~= "string" then
       return self:close("it does not speak the console's protocol (no greeting)")
     end
