@@ -64,8 +64,28 @@ function Client:last_line(text, seconds)
   return self:until_true(function()
     local lines = self:screen()
     while lines[#lines] == "" do lines[#lines] = nil end
+    self.row = #lines
     return lines[#lines] == text
   end, ("the last line %q (the screen: %s)"):format(text, table.concat(self:screen(), "|")), seconds)
+end
+
+--- The last `count` lines that are not empty.
+function Client:tail(count)
+  local lines = self:screen()
+  while lines[#lines] == "" do lines[#lines] = nil end
+  return table.move(lines, math.max(1, #lines - count + 1), #lines, 1, {})
+end
+
+--- Until the last line is `text` on a later row than when this was called before, so that a new prompt is told from
+--- the one that stands there still.
+function Client:prompt_again(text)
+  self:until_true(function()
+    local lines = self:screen()
+    while lines[#lines] == "" do lines[#lines] = nil end
+    if lines[#lines] ~= text or #lines <= (self.row or 0) then return false end
+    self.row = #lines
+    return true
+  end, ("new prompt %q"):format(text))
 end
 
 function Client:screen() return screen.of(self.node.out, self.size.columns, self.size.rows) end

@@ -28,17 +28,18 @@ function Repl:notice(text)
   if self.typing then editor.show(self:prompt()) end
 end
 
+--- What ends a colour may not end the prompt: libedit loses it there.
 local function colour_prompt(self, text, colour)
-  if not self.session.colour then return text end
-  return "\1" .. self.session.paint(colour, "\1" .. text .. "\1"):gsub("\1$", "") .. "\1"
+  if not self.session.colour then return text .. "> " end
+  return "\1" .. self.session.paint(colour, "\1" .. text .. ">\1") .. "\1 "
 end
 
 function Repl:prompt()
   local session = self.session
   local place = show.cut(self.target.name .. (session.at and ":" .. session.at_title or ""), 40)
-  if self.chunk then return colour_prompt(self, ("."):rep(math.max(2, terminal.width(place))) .. "> ", "dim") end
-  if session.conn.over then return colour_prompt(self, place .. " (away)> ", "red") end
-  return colour_prompt(self, place .. "> ", "cyan")
+  if self.chunk then return colour_prompt(self, ("."):rep(math.max(2, terminal.width(place))), "dim") end
+  if session.conn.over then return colour_prompt(self, place .. " (away)", "red") end
+  return colour_prompt(self, place, "cyan")
 end
 
 -- ---- what only the REPL has ----
