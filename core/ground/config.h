@@ -18,6 +18,7 @@
     X(body_timeout, "body.timeout", 2000, 1, 86400000, "milliseconds a module's body may run when it is first loaded") \
     X(sched_seed, "sched.seed", 0, 0, INT64_MAX, "not 0: shuffle the schedule by this seed, for tests") \
     X(sched_spares, "sched.spares", 16, 0, 256, "workers to add while others are stuck in C") \
+    X(console_clients, "console.clients", 64, 1, 1000, "connections to the console at once") \
 
 typedef struct Config {
 #define X(name, key, preset, least, most, text) int64_t name;

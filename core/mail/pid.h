@@ -35,4 +35,6 @@ static inline RefKind ref_kind(uint64_t ref) { return (RefKind)(ref >> 60 & 7); 
 /* "<12.1>" for a pid (slot and generation; "<12.1@3>" on node 3), "#timer-7" "#monitor-7" "#request-7" for refs,
  * "<nobody>" for 0. Returns the length; `out` has PID_TEXT_MAX bytes. */
 size_t pid_text(uint64_t bits, char *out);
+/* "<12.1>", "<12.1@3>" or the same without the brackets; 0: it is no pid's text. */
+uint64_t pid_parse(const char *text, size_t len);
 #endif
