@@ -172,7 +172,7 @@ describe("a command of the client", function()
   it("prints top in blocks when nobody looks, and ends after --count", function()
     fake("world", {top = function(peer, id)
       for i = 1, 3 do
-        peer:more(id, {node = {name = "world", actors = 2}, rows = {{pid = "<1.1>", rate = i * 1000.0, cpu = 0.5}}})
+        peer:more(id, {node = {name = "world", actors = 2}, rows = {{pid = "<1.1>", messages = i * 1000.0, cpu = 0.5}}})
       end
     end})
     local r = run {"top", "--count", "2"}
@@ -213,7 +213,7 @@ describe("a command of the client", function()
     })
     assert.same({"pid             <1.1>", "limits.mailbox  5", "limits.memory   1.0K", "links           none",
                  "memory          2.0K", "monitors        pid=<2.1> ref=7"}, run({"info", "bob"}).lines)
-    assert.equal("<1.1> bob ask <2.1> since 1.5s (3.5s left)\n  <2.1>\n<2.1> runs loop\n", run({"why", "bob"}).out)
+    assert.equal("<1.1> bob waits: ask <2.1> since 1.5s (3.5s left)\n  <2.1>\n<2.1> runs loop\n", run({"why", "bob"}).out)
     assert.equal("KIND  NAME  FROM   CONTENT\nsend  tick  <1.1>  1\\x1B\n30 messages wait, 1 shown\n", run({"inbox", "bob"}).out)
     assert.equal("1 waits sleep, 100ms left\n  stack traceback:\n  guy.lua:3\n", run({"tasks", "bob"}).out)
   end)

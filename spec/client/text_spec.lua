@@ -89,6 +89,8 @@ describe("what the client shows", function()
       assert.is_string(value.lines(odd, 5, paint)[1])
     end
     assert.same({"}{ \\x1B"}, value.lines("}{ \27", 5, paint))
+    assert.same({"{", "  a = 1", "}"}, value.lines("{\n  a = 1\n}", nil, paint))
+    assert.same({"{a = function <x, {y.lua:3>, <12.1>}"}, value.lines("{\n  a = function <x, {y.lua:3>,\n  <12.1>\n}", 40, paint))
   end)
 end)
 

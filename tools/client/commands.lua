@@ -29,7 +29,7 @@ local value = require "throng.client.value"
 local commands = {list = {}, by_name = {}}
 
 local SIZES <const> = {memory = show.size, rss = show.size, peak = show.size, before = show.size, after = show.size,
-                       bytes = show.size, heap = show.size, actors_memory = show.size}
+                       bytes = show.size, heap = show.size, pool = show.size, mailbox = show.size}
 local TIMES <const> = {uptime = show.time, oldest = show.time, took = show.time, since = show.time, left = show.time,
                        age = show.time, p99 = show.time}
 local FORMATS <const> = {}
@@ -161,15 +161,22 @@ local TREE <const> = {
 local WAY_COLOURS <const> = {["in"] = "green", out = "blue"}
 
 local function trace_line(event, view)
+  if event.dropped and not event.way then
+    return view.paint("red", ("... %s events were too many and are not shown"):format(show.count(event.dropped)))
+  end
   local way = tostring(event.way or "?")
   local parts = {show.clock(event.at), view.paint("yellow", show.clean(event.pid or "?")),
                  view.paint(WAY_COLOURS[way] or "dim", ("%-4s"):format(show.clean(way))),
                  view.paint("bold", show.clean(event.name or ""))}
-  if event.text and event.text ~= "" then parts[#parts + 1] = "(" .. show.clean(event.text) .. ")" end
+  local text = show.clean(event.text or "")
+  if event.name and text:sub(1, #event.name + 1) == event.name .. "(" then parts[#parts], text = text, "" end
+  if text ~= "" then parts[#parts + 1] = "(" .. text .. ")" end
+  if event.ask then parts[#parts + 1] = "asked" end
   if event.from then parts[#parts + 1] = "from " .. show.clean(event.from) end
   if event.to then parts[#parts + 1] = "to " .. show.clean(event.to) end
   if event.took then parts[#parts + 1] = view.paint("dim", "took " .. show.time(event.took)) end
-  if event.missed or event.lost then parts[#parts + 1] = ("(%s missed)"):format(event.missed or event.lost) end
+  if event.waited then parts[#parts + 1] = view.paint("dim", ("(%s of it waiting)"):format(show.time(event.waited))) end
+  if event["end"] then parts[#parts + 1] = view.paint("red", show.clean(event["end"])) end
   return table.concat(parts, " ")
 end
 
@@ -222,8 +229,10 @@ local function why(view)
       local called = show.clean(link.pid or "?")
       if link.name and link.name ~= "" then called = called .. " " .. view.paint("bold", show.clean(link.name)) end
       local parts = {("  "):rep(i - 1) .. called}
-      if link.waits and link.waits ~= "" then parts[#parts + 1] = show.clean(link.waits) end
+      if link.handler then parts[#parts + 1] = ("in %s"):format(show.clean(link.handler)) end
+      if link.waits and link.waits ~= "" then parts[#parts + 1] = "waits: " .. show.clean(link.waits) end
       if link["for"] and link["for"] ~= "" then parts[#parts + 1] = show.clean(link["for"]) end
+      if link.question then parts[#parts + 1] = show.clean(link.question) end
       if link.since then parts[#parts + 1] = view.paint("dim", "since " .. show.time(link.since)) end
       if link.left then parts[#parts + 1] = view.paint("dim", ("(%s left)"):format(show.time(link.left))) end
       view.out(table.concat(parts, " "))
@@ -375,7 +384,9 @@ add("follow", "slow", {}, "the slowest handlers so far",
     {list = true, options = LIMIT,
      begin = table_of {{"TOOK", "took", show.time, right = true},
                        {"BEHAVIOUR", "behaviour", least = 8, colour = "bold"},
-                       {"HANDLER", "handler", least = 8}, {"PID", "pid", colour = "yellow"}, {"AT", "at", show.clock}}})
+                       {"HANDLER", "handler", least = 8}, {"PID", "pid", colour = "yellow"},
+                       {"P99", "p99", show.time, right = true}, {"TIMES", "times", show.count, right = true},
+                       {"AT", "at", show.clock}, {"", function(row) return row.running and "runs still" or nil end}}})
 add("follow", "prof", {{"seconds", number = true}, PID_OR_NOT},
     "samples Lua stacks; writes FILE.folded and FILE.svg, a flame graph (--out FILE, prof if nothing is said)",
     {options = {out = "text", rate = "number"}, file = true})

@@ -102,12 +102,12 @@ function show.count(n)
   end
 end
 
---- A clock's time of a Unix time in milliseconds, or of seconds since then.
+--- The time of day, as the node's log has it (UTC), of milliseconds since 1970; a text stays.
 function show.clock(at)
   local n = tonumber(at)
-  if not n then return "" end
-  if n > 1e11 then n = n / 1000 end
-  return os.date("%H:%M:%S", math.floor(n)) .. (".%03d"):format(math.floor(n * 1000) % 1000)
+  if not n then return at ~= nil and show.clean(tostring(at)) or "" end
+  if n - n ~= 0 or n < 0 or n > 4e12 then return "" end
+  return os.date("!%H:%M:%S", math.floor(n / 1000)) .. (".%03d"):format(math.floor(n) % 1000)
 end
 
 -- ---- tables ----

@@ -7,16 +7,6 @@ local top = {}
 local KEYS <const> = {m = "messages", d = "depth", a = "oldest", c = "cpu", r = "memory"}
 local SORTS <const> = {{"m", "messages/s"}, {"d", "depth"}, {"a", "age"}, {"c", "cpu"}, {"r", "memory"}}
 
---- The first of the fields that is there.
-local function field(...)
-  local names = {...}
-  return function(row)
-    for _, name in ipairs(names) do
-      if row[name] ~= nil then return row[name] end
-    end
-  end
-end
-
 local function percent(share)
   local n = tonumber(share)
   return n and ("%.1f%%"):format(n * 100) or ""
@@ -27,13 +17,15 @@ local COLUMNS <const> = {
                                       colour = "bold"},
   {"BEHAVIOUR", "behaviour", least = 8},
   {"VERSION", function(row) return row.version and tostring(row.version):sub(1, 8) end},
-  {"MSG/S", field("rate", "messages"), show.count, right = true}, {"DEPTH", "depth", show.count, right = true},
-  {"AGE", field("oldest", "age"), show.time, right = true}, {"CPU", "cpu", percent, right = true},
+  {"MSG/S", "messages", show.count, right = true}, {"DEPTH", "depth", show.count, right = true},
+  {"AGE", "oldest", show.time, right = true}, {"CPU", "cpu", percent, right = true},
   {"MEMORY", "memory", show.size, right = true}, {"P99", "p99", show.time, right = true},
+  {"LONGEST", "longest", show.time, right = true},
 }
 
 local FORMATS <const> = {memory = show.size, rss = show.size, peak = show.size, cpu = percent, uptime = show.time}
-local FIRST <const> = {"name", "uptime", "actors", "messages", "rate", "cpu", "memory", "rss"}
+local FIRST <const> = {"name", "uptime", "actors", "workers", "messages", "cpu", "rss"}
+local LABELS <const> = {messages = "messages/s"}
 
 --- What there is to know of the node, in one line.
 local function headline(node, paint)
@@ -44,7 +36,7 @@ local function headline(node, paint)
     done[name] = true
     local text = FORMATS[name] and type(value) == "number" and FORMATS[name](value)
       or type(value) == "number" and show.count(value) or show.clean(tostring(value))
-    parts[#parts + 1] = name == "name" and paint("bold", text) or ("%s %s"):format(paint("dim", show.clean(name)), text)
+    parts[#parts + 1] = name == "name" and paint("bold", text) or ("%s %s"):format(paint("dim", LABELS[name] or show.clean(name)), text)
   end
   for _, name in ipairs(FIRST) do add(name) end
   local rest = {}

@@ -1,5 +1,5 @@
---- Values as a node writes them ("{hunger = 3, bag = {...}}"), laid out over lines where one is too short, and painted.
---- What is not written as expected stays as it is: the text decides, the layout only moves it.
+--- Values as a node writes them ("{hunger = 3, bag = {...}}"), laid out again for the width there is, and painted. What
+--- is not written as expected stays as it is: the text decides, the layout only moves it.
 local show = require "throng.client.show"
 local terminal = require "throng.terminal"
 
@@ -21,11 +21,12 @@ local function tokens(text)
       repeat to = text:find(char, to + 1, true) or #text
       until to == #text or #text:sub(at, to - 1):match("\\*$") % 2 == 0
       add("string", at, to)
+    elseif char == "<" and text:find("^<[^>\n]*>", at) then add("word", at, text:find(">", at, true))
     elseif char == "{" then add("open", at, at)
     elseif char == "}" then add("close", at, at)
     elseif char == "," then add("comma", at, at)
     elseif char:find("%s") then add("space", at, (text:find("%S", at) or #text + 1) - 1)
-    else add("word", at, (text:find("[%s{},\"']", at) or #text + 1) - 1) end
+    else add("word", at, (text:find("[%s{},\"'<]", at + 1) or #text + 1) - 1) end
   end
   return list
 end
@@ -115,14 +116,15 @@ function lay(node, indent, width, paint, out)
   if node.braces then out[#out + 1] = (" "):rep(indent) .. "}" end
 end
 
---- The lines of a text of values; `width` nil: one line.
+--- The lines of a text of values; `width` nil: as the node laid it out.
 ---@return string[]
 function value.lines(text, width, paint)
-  local clean = show.clean(text)
-  if not width and paint("red", "x") == "x" then return {clean} end
-  local node = tree(tokens(text))
-  if not node then return {clean} end
-  if not width then return {flat(node, paint)} end
+  local node = width and tree(tokens(text))
+  if not node then
+    local lines = {}
+    for line in (show.clean(text, true) .. "\n"):gmatch("(.-)\n") do lines[#lines + 1] = line end
+    return lines
+  end
   local out = {""}
   lay(node, 0, width, paint, out)
   return out
