@@ -184,10 +184,11 @@ static int editor_start(lua_State *L) {
     el_set(ed.line, EL_EDITOR, "emacs");
     el_set(ed.line, EL_PROMPT_ESC, prompt, '\1');
     el_set(ed.line, EL_GETCFN, get_character);
-    el_set(ed.line, EL_ADDFN, "throng-accept", "take the line", on_accept);
-    el_set(ed.line, EL_ADDFN, "throng-tab", "complete", on_tab);
-    el_set(ed.line, EL_ADDFN, "throng-end", "delete a character, or end", on_end);
-    el_set(ed.line, EL_ADDFN, "throng-ours", "what the program does to the line", on_ours);
+    /* wide: it keeps the pointers; of others it makes copies that it never frees */
+    el_wset(ed.line, EL_ADDFN, L"throng-accept", L"take the line", on_accept);
+    el_wset(ed.line, EL_ADDFN, L"throng-tab", L"complete", on_tab);
+    el_wset(ed.line, EL_ADDFN, L"throng-end", L"delete a character, or end", on_end);
+    el_wset(ed.line, EL_ADDFN, L"throng-ours", L"what the program does to the line", on_ours);
     el_set(ed.line, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_source(ed.line, NULL);
     bind_key("^M", "throng-accept");
