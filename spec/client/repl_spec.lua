@@ -167,6 +167,58 @@ describe("the REPL", function()
     assert.equal(0, c:wait().code)
   end)
 
+  it("stops a long output at Ctrl-C, whoever writes it", function()
+    local going
+    fake.ops.eval = function(peer, id)
+      if going == false then return peer:value(id, {text = "fine", count = 1}) end
+      going = function() for _ = 1, 200 do peer:more(id, {out = ("x"):rep(70) .. "\n"}) end end
+    end
+    fake.ops.cancel = function(peer, id, args)
+      going = false
+      peer:error(args.id, {code = "cancelled", message = "eval was cancelled"})
+      peer:value(id, true)
+    end
+    start()
+    c:type "flood()\r"
+    local seen
+    c:until_true(function()
+      if going and #fake.peers[1].out < 100000 then going() end
+      if not seen and #c.node.out > 100000 then
+        seen = true
+        c:type(CTRL_C)
+      end
+      return going == false and c.node.out:find("cancelled: interrupted\r\nworld> ", 1, true)
+    end, "the prompt")
+    c:shows(function(lines) return lines[#lines] == "world>" end, "the prompt")
+    c.row = nil
+    c:type "1\r"
+    c:shows(function(lines) return lines[#lines - 1] == "fine" end, "the next value")
+    c:type(CTRL_D)
+    assert.equal(0, c:wait().code)
+  end)
+
+  it("obeys ~/.editrc, and works on a terminal that can do nothing", function()
+    local file <close> = assert(io.open(dir .. "/.editrc", "w"))
+    file:write("bind -v\n")
+    file:close()
+    start()
+    c:type "abc\27hx"
+    c:last_line "world> ac"
+    c:type "A\tx\r"
+    c:until_true(function() return fake:last "eval" end, "the eval")
+    assert.equal("acx", fake:last "eval".args.code)
+    c:last_line "world>"
+    c:type(CTRL_D)
+    assert.equal(0, c:wait().code)
+    os.remove(dir .. "/.editrc")
+    start {env = {TERM = "dumb", NO_COLOR = ""}}
+    c:type "1\r"
+    c:expect "1.*\n1\r?\n.*world> "
+    assert.is_nil(c.node.out:find "\27")
+    c:type(CTRL_D)
+    assert.equal(0, c:wait().code)
+  end)
+
   it("lets what goes on behind print above the line one types", function()
     start()
     enter "log info &"
