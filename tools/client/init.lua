@@ -8,7 +8,8 @@ local show = require "throng.client.show"
 local terminal = require "throng.terminal"
 
 local EVAL <const> = {name = "eval", words = {{"code", rest = true, title = "'LUA'"}},
-                      options = {at = "text", time = "number", memory = "size", output = "size", depth = "number"}}
+                      options = {at = "text", time = "number", memory = "size", output = "size", depth = "number",
+                      within = "number"}}
 local REPL <const> = {name = "repl", words = {}, options = {}}
 
 local function wrong(text)
@@ -48,8 +49,8 @@ local function single(command, conn, args, options)
   local good, problem
   if command == EVAL then
     local code = args.code:gsub("^%s*=", "return ")
-    good, problem = session:eval(code, {at = args.at, time = args.time, memory = args.memory, output = args.output,
-                                       depth = args.depth, json = options.json})
+    args.code, args.json = nil, options.json
+    good, problem = session:eval(code, args)
   else
     good, problem = session:run(command, args, options)
   end

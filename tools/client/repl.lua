@@ -66,7 +66,10 @@ function own.at(self, words)
     return true
   end
   local good, about = session:perform("info", {pid = words[1]}, function() end)
-  if not good then return false, about end
+  if not good then -- in a script, what follows is meant for that actor and nobody else
+    if not self.typed then session.leave = session.leave or 1 end
+    return false, about
+  end
   local pid = type(about) == "table" and type(about.pid) == "string" and about.pid or words[1]
   local name = type(about) == "table" and type(about.name) == "string" and about.name ~= "" and about.name
   session.at, session.at_title = pid, show.clean(name or pid)

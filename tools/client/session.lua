@@ -210,7 +210,7 @@ end
 ---@return boolean good, table? problem
 function Session:eval(code, options)
   local args = {code = code, pid = options.at or self.at, time = options.time, memory = options.memory,
-                output = options.output, depth = options.depth}
+                output = options.output, depth = options.depth, within = options.within}
   local good, result, raw = self:perform("eval", args, function(piece, text)
     if options.json then return json_line(self, text) end
     if type(piece) ~= "table" or piece.out == nil then return end
