@@ -159,6 +159,16 @@ describe("a command of the client", function()
     assert.equal(3, #run({"log", "--limit", "3", "--json"}).lines)
   end)
 
+  it("tells what had to be left out, and what dead letters there were", function()
+    fake("world", {deadletters = function(peer, id)
+      peer:more(id, {counts = {full = 0, pid = 3, handler = 12000}})
+      peer:more(id, {lost = 5})
+      peer:more(id, {at = 1000, reason = "pid", name = "tick", text = "1", from = "<1.1>", to = "<2.1>"})
+    end})
+    assert.same({"so far: 12.0k handler, 3 pid", "... 5 more than could be sent",
+                 "00:00:01.000 pid tick (1) from <1.1> to <2.1>"}, run({"deadletters", "--limit", "1"}).lines)
+  end)
+
   it("takes a word for a behaviour when no actor is called so", function()
     local world = fake("world", {trace = function(peer, id, args)
       if args.pid then return peer:error(id, {code = "no_actor", message = "no actor is named 'guy'"}) end
@@ -207,7 +217,7 @@ describe("a command of the client", function()
         peer:value(id, {depth = 30, messages = {{kind = "send", name = "tick", from = "<1.1>", text = "1\27"}}})
       end,
       tasks = function(peer, id)
-        peer:more(id, {task = 1, state = "waits", waits = "sleep", left = 100, traceback = "stack traceback:\n\tguy.lua:3"})
+        peer:more(id, {task = "handler", handler = "nap", state = "waiting", waits = "time", left = 100, traceback = "stack traceback:\n\tguy.lua:3"})
         peer:value(id)
       end,
     })
@@ -215,7 +225,7 @@ describe("a command of the client", function()
                  "memory          2.0K", "monitors        pid=<2.1> ref=7"}, run({"info", "bob"}).lines)
     assert.equal("<1.1> bob waits: ask <2.1> since 1.5s (3.5s left)\n  <2.1>\n<2.1> runs loop\n", run({"why", "bob"}).out)
     assert.equal("KIND  NAME  FROM   CONTENT\nsend  tick  <1.1>  1\\x1B\n30 messages wait, 1 shown\n", run({"inbox", "bob"}).out)
-    assert.equal("1 waits sleep, 100ms left\n  stack traceback:\n  guy.lua:3\n", run({"tasks", "bob"}).out)
+    assert.equal("handler nap waiting for time (100ms left)\n  stack traceback:\n  guy.lua:3\n", run({"tasks", "bob"}).out)
   end)
 
   it("survives a node that speaks otherwise, hangs up, or says nothing", function()

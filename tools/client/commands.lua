@@ -72,13 +72,18 @@ local function line_of(text_of)
   end
 end
 
+local function sorted(object)
+  local keys = {}
+  for key in pairs(object) do keys[#keys + 1] = tostring(key) end
+  table.sort(keys)
+  return keys
+end
+
 --- A piece whose shape is not known: its fields in one line.
 local function fields(piece)
   if type(piece) ~= "table" then return show.clean(tostring(piece)) end
-  local keys, parts = {}, {}
-  for key in pairs(piece) do keys[#keys + 1] = tostring(key) end
-  table.sort(keys)
-  for _, key in ipairs(keys) do
+  local parts = {}
+  for _, key in ipairs(sorted(piece)) do
     local text = piece[key]
     if type(text) == "table" then
       local inner = {}
@@ -182,7 +187,14 @@ end
 
 local LEVEL_COLOURS <const> = {error = "red", warn = "yellow", debug = "dim"}
 
+--- A piece that says what the node had to leave out.
+local function lost_line(piece, view)
+  return piece.lost and view.paint("red", ("... %s more than could be sent"):format(show.count(piece.lost)))
+end
+
 local function log_line(line, view)
+  local lost = lost_line(line, view)
+  if lost then return lost end
   local level = show.clean(line.level or "?")
   local parts = {show.clock(line.at), view.paint(LEVEL_COLOURS[level] or "green", ("%-5s"):format(level))}
   if line.actor and line.actor ~= "" then parts[#parts + 1] = view.paint("yellow", show.clean(line.actor)) end
@@ -195,10 +207,14 @@ local function task(view)
   return {
     more = function(row)
       count = count + 1
-      local waits = row.waits and row.waits ~= "" and " " .. show.clean(row.waits) or ""
-      local left = row.left and (", %s left"):format(show.time(row.left)) or ""
-      view.out(("%s %s%s%s"):format(view.paint("bold", show.clean(row.task or count)), show.clean(row.state or ""),
-                                    waits, left))
+      local parts = {view.paint("bold", show.clean(row.task or count))}
+      if row.handler then parts[#parts + 1] = show.clean(row.handler) end
+      if row.from then parts[#parts + 1] = "from " .. show.clean(row.from) end
+      parts[#parts + 1] = show.clean(row.state or "")
+      if row.waits then parts[#parts + 1] = "for " .. show.clean(row.waits) end
+      if row["for"] then parts[#parts + 1] = "of " .. show.clean(row["for"]) end
+      if row.left then parts[#parts + 1] = view.paint("dim", ("(%s left)"):format(show.time(row.left))) end
+      view.out(table.concat(parts, " "))
       for line in tostring(row.traceback or ""):gmatch("[^\n]+") do
         view.out(view.paint("dim", "  " .. show.clean((line:gsub("^%s+", "")))))
       end
@@ -259,10 +275,15 @@ end
 local function dead_letters(view)
   local first = true
   return {done = nothing, more = function(piece)
-    if first and type(piece) == "table" and not piece.reason then
-      view.out(view.paint("dim", "so far: " .. fields(piece)))
-    elseif type(piece) == "table" and piece.reason and not piece.at then
-      view.out(fields(piece))
+    if first and type(piece.counts) == "table" then
+      local parts = {}
+      for _, reason in ipairs(sorted(piece.counts)) do
+        local count = tonumber(piece.counts[reason])
+        if count and count > 0 then parts[#parts + 1] = ("%s %s"):format(show.count(count), show.clean(reason)) end
+      end
+      view.out(view.paint("dim", "so far: " .. (#parts > 0 and table.concat(parts, ", ") or "none")))
+    elseif not piece.reason then
+      view.out(lost_line(piece, view) or fields(piece))
     else
       local parts = {show.clock(piece.at), view.paint("red", show.clean(piece.reason or "?")),
                      view.paint("bold", show.clean(piece.name or ""))}

@@ -23,7 +23,7 @@ local MORE <const> = {
   cancel = "cancel [N]\nEnds job N, or all.",
   exit = "exit\nLeaves, as Ctrl-D does. The node stays.",
   eval = "throng eval [NODE] 'LUA' [--at PID] [--time MS] [--memory SIZE] [--output SIZE] [--depth N] [--within MS]\n"
-    .. "Evaluates, prints the values; exit code 1 if it fails. --json: the values as JSON, what is printed beside them.",
+    .. "Evaluates, prints the values; exit code 1 if it fails. --json: as JSON.",
   repl = "throng repl [NODE]\n"
     .. "A line whose first word is a command, with a space or the line's end behind it and no = next, runs it; all\n"
     .. "else is Lua, as is a line that begins with a space or =. The last value is _. An unfinished chunk goes on.\n"

@@ -4,6 +4,7 @@ local terminal = require "throng.terminal"
 
 local MOST <const> = 1000      -- entries; the file is cut down to them once it has twice as many
 local LONGEST <const> = 65536  -- bytes of an entry
+local BIGGEST <const> = 8 << 20 -- bytes of the file that are looked at
 
 local history = {}
 
@@ -31,7 +32,13 @@ function history.load()
   local dir = folder()
   local file = dir and io.open(dir .. "/history", "rb")
   if not file then return {} end
-  local entries = {}
+  local size, entries = file:seek("end"), {}
+  if size and size > BIGGEST then -- somebody else's doing: the newest will do
+    file:seek("end", -BIGGEST)
+    file:read "l"
+  else
+    file:seek "set"
+  end
   for line in file:lines() do
     if line ~= "" and #line <= 2 * LONGEST and not line:find("%z") then entries[#entries + 1] = decode(line) end
   end

@@ -121,8 +121,8 @@ end
 
 local function run_json(self, command, args, options)
   local limit, count = command.live and tonumber(args.limit), 0
-  local good, result, raw = self:perform(command.op or command.name, args, function(_, text)
-    count = count + 1
+  local good, result, raw = self:perform(command.op or command.name, args, function(piece, text)
+    if type(piece) == "table" and piece.at then count = count + 1 end
     json_line(self, text)
     return command.live and limit and command.name ~= "top" and count >= limit
   end)
@@ -154,8 +154,9 @@ local function run_shown(self, command, args, options)
   local shown = command.begin(self:view())
   local limit, count = command.live and tonumber(args.limit), 0
   local good, result = self:perform(command.op or command.name, args, function(piece)
+    if type(piece) ~= "table" then return end
     shown.more(piece)
-    if command.name ~= "deadletters" or piece.at then count = count + 1 end
+    if piece.at then count = count + 1 end -- not what only tells of others: counts, losses
     return limit and count >= limit
   end)
   if not good then return false, result end
@@ -188,9 +189,9 @@ function Session:follow(command, args, notice)
   local limit, count = tonumber(args.limit), 0
   self.background[number] = job
   job.id = self.conn:request(command.op or command.name, args, function(piece)
-    if job.over then return end
+    if job.over or type(piece) ~= "table" then return end
     shown.more(piece)
-    count = count + 1
+    if piece.at then count = count + 1 end
     if limit and count >= limit then
       job.over = true
       self.conn:cancel(job.id)

@@ -36,7 +36,8 @@ local function headline(node, paint)
     done[name] = true
     local text = FORMATS[name] and type(value) == "number" and FORMATS[name](value)
       or type(value) == "number" and show.count(value) or show.clean(tostring(value))
-    parts[#parts + 1] = name == "name" and paint("bold", text) or ("%s %s"):format(paint("dim", LABELS[name] or show.clean(name)), text)
+    local label = LABELS[name] or show.clean(name)
+    parts[#parts + 1] = name == "name" and paint("bold", text) or ("%s %s"):format(paint("dim", label), text)
   end
   for _, name in ipairs(FIRST) do add(name) end
   local rest = {}
