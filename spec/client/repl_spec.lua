@@ -97,6 +97,9 @@ describe("the REPL", function()
   it("goes on with an unfinished chunk, keeps it as one entry of the history, and its file to its owner", function()
     start()
     enter("if x then", ".....>")
+    c:type "\t"
+    c:last_line ".....>"
+    c:type(CTRL_U)
     enter("y = [[a\\", ".....>")
     enter("b]]", ".....>")
     enter "end"
@@ -276,7 +279,7 @@ describe("the REPL", function()
     fake = fake_node.start(dir, "world", ops())
     c.fakes[1] = fake
     c:last_line "world> typed"
-    assert.matches("^node 'world' is back; what this session held", c:tail(2)[1])
+    assert.matches("^node 'world' is back %(os pid 42%); the session's variables", c:tail(2)[1])
     enter ""
     assert.equal("typed", fake:last "eval".args.code)
     assert.is_nil(fake:last "eval".args.pid)

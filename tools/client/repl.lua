@@ -191,7 +191,8 @@ local function try_again(self)
     if self.coming.greeting then
       self.session.conn, self.coming, self.away = self.coming, nil, false
       self:notice(self.session.paint("green",
-        ("node '%s' is back; what this session held (_, its variables, at) is gone"):format(self.target.name)))
+        ("node '%s' is back (os pid %s); the session's variables, _ and at are gone")
+          :format(self.target.name, show.clean(self.session.conn.greeting.os_pid or "?"))))
       return
     end
     if not self.coming.over and terminal.now() < self.give_up then return end
@@ -238,7 +239,12 @@ local function key(self)
     terminal.write("\n")
     return false
   elseif event == "tab" then
-    complete.begin(self)
+    local before, at = editor.line()
+    if self.chunk and not before:sub(1, at):find("%S") then
+      editor.replace(0, "  ") -- an indent, typed or pasted
+    else
+      complete.begin(self)
+    end
   elseif event == "line" then
     self.typing = false
     terminal.write("\n")

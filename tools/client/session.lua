@@ -212,12 +212,18 @@ end
 function Session:eval(code, options)
   local args = {code = code, pid = options.at or self.at, time = options.time, memory = options.memory,
                 output = options.output, depth = options.depth, within = options.within}
+  local open_line = false
   local good, result, raw = self:perform("eval", args, function(piece, text)
     if options.json then return json_line(self, text) end
-    if type(piece) ~= "table" or piece.out == nil then return end
-    if terminal.pending() then return end
-    self:write(show.clean(piece.out, true))
+    if type(piece) ~= "table" or piece.out == nil or terminal.pending() then return end
+    local out = show.clean(piece.out, true)
+    if out ~= "" then open_line = out:sub(-1) ~= "\n" end
+    self:write(out)
   end)
+  if open_line and self.terminal then self:write("\n") end
+  if not good and result.code == "no_actor" and args.pid and args.pid == self.at then
+    result.message = result.message .. " (at alone leaves it)"
+  end
   if not good then
     if options.json and raw then self:out(('{"error":%s}'):format(raw)) end
     return false, result
