@@ -91,7 +91,7 @@ describe("beside a real node, the client", function()
     assert.matches(pid .. " +dora", good("ps", "dora"))
     assert.matches("%d.* before, .* after", good("gc", "dora"))
     assert.equal("told to stop\n", good("stop", "dora"))
-    assert.equal("killed\n", good("kill", good("spawn", "guy", "'eve'"):gsub("\n", "")))
+    assert.equal("killed\n", good("kill", (good("spawn", "guy", "'eve'"):gsub("\n", ""))))
     fails("no_actor", "kill", "nobody")
   end)
 
@@ -136,9 +136,11 @@ describe("beside a real node, the client", function()
     c:prompt_again "world:bob>"
     c:type "at\r"
     c:prompt_again "world>"
-    c:type "_ , 1\r"
+    c:type "20 + 1\r"
     c:prompt_again "world>"
-    assert.equal("0, 1", c:tail(2)[1])
+    c:type "_ * 2\r"
+    c:prompt_again "world>"
+    assert.equal("42", c:tail(2)[1])
     c:type "\4"
     assert.equal(0, c:wait().code)
   end)
