@@ -29,7 +29,7 @@ local value = require "throng.client.value"
 local commands = {list = {}, by_name = {}}
 
 local SIZES <const> = {memory = show.size, rss = show.size, peak = show.size, before = show.size, after = show.size,
-                       bytes = show.size, heap = show.size, pool = show.size, mailbox = show.size}
+                       bytes = show.size, heap = show.size, pool = show.size, memory_limit = show.size}
 local TIMES <const> = {uptime = show.time, oldest = show.time, took = show.time, since = show.time, left = show.time,
                        age = show.time, p99 = show.time}
 local FORMATS <const> = {}
@@ -156,7 +156,7 @@ local PS <const> = {
 
 local TREE <const> = {
   {"ACTOR", function(row)
-    return ("  "):rep(math.min(tonumber(row.level) or 0, 40)) .. (who(row) or row.pid or "?")
+    return ("  "):rep(math.min(tonumber(row.level) or 0, 40)) .. (who(row) or row.behaviour or "?")
   end, least = 20, colour = "bold"},
   {"PID", "pid", colour = "yellow"}, {"BEHAVIOUR", "behaviour", least = 8}, {"STATE", "state"},
   {"DEPTH", "depth", show.count, right = true}, {"MEMORY", "memory", show.size, right = true},
