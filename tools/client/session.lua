@@ -51,6 +51,11 @@ function Session:complain(problem, prefix)
   end
 end
 
+--- A line beside the answer, for people.
+function Session:remark(text)
+  io.stderr:write(show.painter(self.colour and terminal.is_terminal(2))("dim", show.clean(text)), "\n")
+end
+
 function Session:view()
   local width = self.terminal and terminal.size() or nil
   return {out = function(line) self:out(line) end, paint = self.paint, width = width}
@@ -170,7 +175,8 @@ function Session:run(command, args, options)
   local how = options.json and run_json or run_shown
   local good, problem = how(self, command, args, options)
   if not good and command.either and problem.code == "no_actor" and args.pid then
-    args.behaviour, args.pid = args.pid, nil -- it may be a behaviour's name
+    args.behaviour, args.pid = args.pid, nil
+    self:remark(("no actor is named '%s': those of the behaviour %s are followed"):format(args.behaviour, args.behaviour))
     local tried, other = how(self, command, args, options)
     good, problem = tried, other and other.code == "no_actor" and problem or other
   end
@@ -188,7 +194,7 @@ function Session:follow(command, args, notice)
   local shown = command.begin(view)
   local limit, count = tonumber(args.limit), 0
   self.background[number] = job
-  job.id = self.conn:request(command.op or command.name, args, function(piece)
+  local function piece_of(piece)
     if job.over or type(piece) ~= "table" then return end
     shown.more(piece)
     if piece.at then count = count + 1 end
@@ -196,14 +202,22 @@ function Session:follow(command, args, notice)
       job.over = true
       self.conn:cancel(job.id)
     end
-  end, function(_, _, problem)
+  end
+  local ended
+  local function begin() job.id = self.conn:request(command.op or command.name, args, piece_of, ended) end
+  function ended(_, _, problem)
+    if problem and problem.code == "no_actor" and command.either and args.pid then
+      args.behaviour, args.pid = args.pid, nil
+      return begin()
+    end
     self.background[number] = nil
     if not problem or job.over or problem.code == "closed" or problem.code == "cancelled" then
       if problem and problem.code == "closed" then return end
       return notice(self.paint("dim", ("[%d] %s ended"):format(number, command.name)))
     end
     notice(self.paint("red", ("[%d] %s: %s"):format(number, command.name, show.clean(problem.message))))
-  end)
+  end
+  begin()
   return number
 end
 
