@@ -19,6 +19,16 @@ CORE  := $(wildcard core/*.c core/*/*.c)
 # compiled into the program: what actors require, the workloads of `throng bench`, the console's client
 LUA   := $(shell find lua tools/bench tools/client -name '*.lua' -not -path 'lua/meta/*' -not -path '*/peers/*' \
            -not -name 'report*' | LC_ALL=C sort)
+# ... and what `throng test` runs specs with, from Debian's lua-busted and what it needs; their licence: LICENSE
+BUSTED := /usr/share/lua/5.1
+BUSTED_LUA := $(addprefix $(BUSTED)//, $(addsuffix .lua, \
+  $(addprefix busted/, init block compatibility context core environment execute fixtures status utils languages/en \
+    modules/filter_loader modules/output_handler_loader \
+    $(addprefix outputHandlers/, base gtest junit plainTerminal TAP utfTerminal)) \
+  $(addprefix luassert/, init array assert assertions compatibility match mock modifiers namespaces spy state stub util \
+    formatters/init formatters/binarystring languages/en matchers/init matchers/composite matchers/core) \
+  $(addprefix pl/, class compat lexer List Map path pretty stringx tablex types utils xml) \
+  mediator say/init term/colors))
 DOORS := $(wildcard spec/door/*.c)
 FUZZ  := $(wildcard tools/fuzz/*.c)
 CORE_OBJECTS := $(CORE:%.c=$(B)/%.o) $(B)/embedded.o
@@ -129,7 +139,7 @@ $(B)/%.o: $(B)/%.c $(B)/flags
 $(B)/spec/door/main.o: $(B)/doors.h
 
 $(B)/embedded.c: tools/embed.lua $(LUA) $(B)/inputs
-	$(call show,embed)lua5.4 tools/embed.lua $@ $(LUA)
+	$(call show,embed)lua5.4 tools/embed.lua $@ $(LUA) $(BUSTED_LUA)
 
 # Files that change only when what they hold does: other flags, a file added or taken away, a new door.
 keep = @mkdir -p $(B); printf '%s\n' $(1) | cmp -s - $@ || printf '%s\n' $(1) >$@

@@ -26,7 +26,7 @@
 
 typedef enum { ACTOR_UNBORN, ACTOR_LIVE, ACTOR_ENDING } ActorStage;
 
-typedef enum { FIBER_MAIN, FIBER_EXTRA, FIBER_FORK } FiberKind;
+typedef enum { FIBER_MAIN, FIBER_EXTRA, FIBER_FORK, FIBER_GUEST } FiberKind;
 typedef enum { FIBER_IDLE, FIBER_RUNNABLE, FIBER_RUNNING, FIBER_WAITING } FiberState;
 
 typedef struct Fiber {
@@ -38,6 +38,7 @@ typedef struct Fiber {
     uint64_t wait;        /* the request or timer it waits for */
     uint64_t deadline;    /* clock_now time when the waiting ends, or has ended; 0 = no end, or a timer of its own */
     int args;             /* values on L for the next resume */
+    struct Guest *guest;  /* of a FIBER_GUEST: see guest.h */
     uint8_t kind, state;  /* FiberKind, FiberState */
 } Fiber;
 

@@ -5,6 +5,7 @@
 #include <uv.h>
 #include "actor/alarm.h"
 #include "actor/cycle.h"
+#include "actor/guest.h"
 #include "actor/handle.h"
 #include "actor/report.h"
 #include "ground/clock.h"
@@ -79,10 +80,35 @@ static void fiber_drop(Actor *a, Fiber *f) {
     pool_free(f, sizeof *f);
 }
 
+/* A guest is over; takes the fiber. */
+static void guest_over(Actor *a, Fiber *f, int status) {
+    Guest *guest = f->guest;
+    f->guest = NULL;
+    guest->over(guest, a, f->L, status);
+    if (status == LUA_OK) {
+        fiber_drop(a, f);
+        return;
+    }
+    /* It stands in the middle of something: its stack is left as it is, for lua_settop would close variables. */
+    Fiber **at = &a->others;
+    while (*at != f) at = &(*at)->sibling;
+    *at = f->sibling;
+    if (lua_checkstack(a->vm.L, 1)) { /* else the registry keeps it until the actor ends */
+        lua_pushnil(a->vm.L);
+        lua_rawsetp(a->vm.L, LUA_REGISTRYINDEX, f);
+    }
+    message_free(f->answer);
+    pool_free(f, sizeof *f);
+}
+
 /* Its work is done: the next message, or none. */
 static void finished(Actor *a, Fiber *f) {
     message_free(f->answer);
     f->answer = NULL;
+    if (f->kind == FIBER_GUEST) {
+        guest_over(a, f, LUA_OK);
+        return;
+    }
     if (f->kind == FIBER_FORK) {
         fiber_drop(a, f);
         return;
@@ -99,6 +125,10 @@ static void finished(Actor *a, Fiber *f) {
 static void failed(Actor *a, Fiber *f, int status) {
     if (a->vm.doomed) { /* the raise that ends it; its askers hear the reason that is settled already */
         f->state = FIBER_IDLE;
+        return;
+    }
+    if (f->kind == FIBER_GUEST) {
+        guest_over(a, f, guest_stopped(f) ? LUA_YIELD : status);
         return;
     }
     Message *reason = report_error(a, f->L, status);
@@ -124,16 +154,22 @@ static void failed(Actor *a, Fiber *f, int status) {
 }
 
 void fiber_resume(Actor *a, Fiber *f) {
-    int results, args = f->args, whim = scheduler_whim(2000);
+    int results, args = f->args;
+    size_t limit = a->vm.arena.limit;
+    if (f->guest != NULL) {
+        if (guest_stopped(f)) {
+            guest_over(a, f, LUA_YIELD);
+            return;
+        }
+        a->vm.arena.limit = f->guest->memory;
+    }
     a->current = f;
     f->state = FIBER_RUNNING;
     f->args = 0;
-    if (whim > 0) {
-        vm_preempt_after(f->L, whim);
-        if (whim % 3 == 0) scheduler_expire();
-    }
+    vm_whim(f->L);
     int status = vm_resume(f->L, NULL, args, &results);
     a->current = NULL;
+    if (f->guest != NULL && !a->vm.doomed) a->vm.arena.limit = limit;
     VmYield why = (VmYield)a->vm.yielding;
     a->vm.yielding = YIELD_USER;
     if (status == LUA_OK) {
@@ -219,12 +255,28 @@ uint64_t fiber_expire(Actor *a, uint64_t now) {
     return nearest;
 }
 
+void fiber_overdue(Actor *a) {
+    if (a->main.state == FIBER_IDLE) return;
+    a->vm.overdue = true; /* the hook sees to it when that code runs next */
+    if (a->main.state == FIBER_WAITING) wake(a, &a->main, NULL);
+}
+
 void fiber_fork(lua_State *L, int nargs) {
     Actor *a = actor_of(L);
     Fiber *f = fiber_new(L, FIBER_FORK);
     luaL_checkstack(f->L, nargs + 1, "too many arguments");
     lua_xmove(L, f->L, nargs + 1);
     f->args = nargs;
+    fiber_runnable(a, f);
+}
+
+void fiber_guest(lua_State *L, Guest *guest, lua_CFunction function) {
+    Actor *a = actor_of(L);
+    Fiber *f = fiber_new(L, FIBER_GUEST);
+    f->guest = guest;
+    lua_pushcfunction(f->L, function); /* a new coroutine has room for 20 */
+    lua_pushlightuserdata(f->L, guest);
+    f->args = 1;
     fiber_runnable(a, f);
 }
 
@@ -269,6 +321,7 @@ void fiber_free_all(Actor *a) {
     while (a->others != NULL) {
         Fiber *f = a->others;
         a->others = f->sibling;
+        if (f->guest != NULL) f->guest->over(f->guest, a, f->L, LUA_YIELD);
         message_free(f->msg);
         message_free(f->answer);
         pool_free(f, sizeof *f);

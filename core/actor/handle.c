@@ -211,6 +211,13 @@ void handle_make(lua_State *L) {
     lua_pop(L, 1);
 }
 
+bool handle_push_self(lua_State *L) {
+    bool there = lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_key) == LUA_TFUNCTION &&
+                 lua_getupvalue(L, -1, UP_SELF) != NULL;
+    if (there) lua_remove(L, -2);
+    return there || (lua_pop(L, 1), false);
+}
+
 static int born(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     const Source *s = actor_of(L)->behaviour->source;

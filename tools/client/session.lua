@@ -187,7 +187,8 @@ end
 --- Goes on while one types: each piece is handed to `notice`, the end too.
 ---@return integer number
 function Session:follow(command, args, notice)
-  local number = #self.background + 1
+  local number = 1
+  while self.background[number] do number = number + 1 end
   local job = {command = command, number = number}
   local view = self:view()
   view.out = function(line) notice(line) end
