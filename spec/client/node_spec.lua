@@ -145,6 +145,28 @@ describe("beside a real node, the client", function()
     assert.equal(0, c:wait().code)
   end)
 
+  it("tells who is busy, what is waited for, and what takes time", function()
+    good("send", "bob", "nap")
+    good("send", "ann", "call", 'pid "bob"')
+    local chain
+    repeat chain = good("why", "ann") until chain:find "\n  <" -- both have begun
+    assert.matches("^<%d+.%d+> ann in call waits: ask <%d+.%d+> eat .*\n  <%d+.%d+> bob in nap waits: sleep", chain)
+    assert.matches("call.*waiting for answer", good("tasks", "ann"))
+    assert.matches("^actors %d.*\nPID +NAME .*lobby", good("top", "--count", "1", "--every", "100"))
+    assert.matches("HANDLER", good "slow")
+    local c = client.start {command = {"trace", "guy", "eat", "limit", "2"}, run_dir = dir}
+    local eve = good("spawn", "guy", "'eve'"):gsub("\n", "")
+    c:until_true(function()
+      good("send", eve, "eat", "1")
+      return c.node.result
+    end, "the events")
+    assert.matches("^%d%d:%d%d:%d%d.%d+ <%d+.%d+> %a+ +eat", c.node.out)
+    assert.matches("no actor is named 'guy': those of that behaviour are followed", c.node.err)
+    assert.matches("samples: .*/p.folded, .*/p.svg\n$", good("prof", "1", "--out", dir .. "/p"))
+    assert.matches("^<svg", assert(io.open(dir .. "/p.svg")):read "a")
+    good("kill", "bob") -- ann hears of it
+  end)
+
   it("follows what happens", function()
     local c = client.start {command = {"log", "warn", "--limit", "1"}, run_dir = dir}
     c:until_true(function() -- until it listens, nobody hears

@@ -176,7 +176,7 @@ function Session:run(command, args, options)
   local good, problem = how(self, command, args, options)
   if not good and command.either and problem.code == "no_actor" and args.pid then
     args.behaviour, args.pid = args.pid, nil
-    self:remark(("no actor is named '%s': those of the behaviour %s are followed"):format(args.behaviour, args.behaviour))
+    self:remark(("no actor is named '%s': those of that behaviour are followed"):format(args.behaviour))
     local tried, other = how(self, command, args, options)
     good, problem = tried, other and other.code == "no_actor" and problem or other
   end
