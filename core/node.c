@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <uv.h>
 #include "actor/actor.h"
+#include "actor/gauge.h"
 #include "actor/source.h"
 #include "api/api.h"
 #include "api/testing.h"
@@ -227,7 +228,8 @@ int node_run(const NodeOptions *o) {
     err = loop_open((LoopCalls){o->tests ? testing_timer : actor_timer, on_signal, pool_thread_end});
     if (err < 0) goto no_loop;
     err = scheduler_open(workers, (int)config.sched_spares, (uint64_t)config.sched_seed,
-                         (SchedulerCalls){actor_run, vm_interrupt, pool_thread_end, o->tests ? testing_at_rest : NULL});
+                         (SchedulerCalls){actor_run, vm_interrupt, pool_thread_end,
+                                          o->tests ? testing_at_rest : NULL, gauge_ran});
     if (err < 0) goto no_scheduler;
     ConsoleOptions door = {.path = o->console, .version = THRONG_VERSION,
                            .node_name = o->name != NULL ? o->name : "throng"};

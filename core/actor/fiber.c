@@ -7,6 +7,7 @@
 #include "actor/cycle.h"
 #include "actor/guest.h"
 #include "actor/handle.h"
+#include "actor/observe.h"
 #include "actor/report.h"
 #include "ground/clock.h"
 #include "ground/log.h"
@@ -131,6 +132,7 @@ static void failed(Actor *a, Fiber *f, int status) {
         guest_over(a, f, guest_stopped(f) ? LUA_YIELD : status);
         return;
     }
+    if (f->msg != NULL) observe_failed(a, f);
     Message *reason = report_error(a, f->L, status);
     report_crash(a, f, status, reason);
     metrics_add(METRIC_crashed, 1);
@@ -177,6 +179,7 @@ void fiber_resume(Actor *a, Fiber *f) {
     } else if (status != LUA_YIELD) {
         failed(a, f, status);
     } else if (why == YIELD_PREEMPTED) {
+        if (a->watched & WATCH_NOTED) observe_goes_on(a, f);
         runnable_first(a, f); /* it goes on where it was, before others of this actor begin */
         scheduler_expire();
     }
@@ -191,6 +194,11 @@ void fiber_check_waits(lua_State *L, const char *what) {
     if (a == NULL) luaL_error(L, "%s: not while a module's body runs", what);
     if (!lua_isyieldable(L) || a->vm.fixed > 0)
         luaL_error(L, "%s: can't wait here, inside of a C function (such as table.sort) that calls back", what);
+}
+
+void fiber_expects(Actor *a, uint64_t whom, uint64_t until) {
+    atomic_store_explicit(&a->current->whom, whom, memory_order_relaxed);
+    atomic_store_explicit(&a->current->until, until, memory_order_relaxed);
 }
 
 int fiber_wait(lua_State *L, const char *what, uint64_t ref, uint64_t deadline, lua_KFunction k) {
@@ -210,7 +218,13 @@ int fiber_wait(lua_State *L, const char *what, uint64_t ref, uint64_t deadline, 
     f->wait = ref;
     f->deadline = deadline;
     f->state = FIBER_WAITING;
-    if (deadline != 0) alarm_set(a, deadline);
+    if (deadline != 0) {
+        alarm_set(a, deadline);
+        atomic_store_explicit(&f->until, deadline, memory_order_relaxed);
+    }
+    atomic_store_explicit(&f->since, clock_coarse(), memory_order_relaxed);
+    atomic_store_explicit(&f->waits, what, memory_order_relaxed);
+    if (__builtin_expect(a->watched != 0, 0)) observe_pause(a, f);
     a->vm.yielding = YIELD_WAITING;
     return lua_yieldk(L, 0, 0, k);
 }
@@ -226,6 +240,8 @@ uint64_t fiber_limit(const Actor *a) {
 static void wake(Actor *a, Fiber *f, Message *answer) {
     if (f == &a->main) cycle_leave(a);
     f->wait = 0;
+    atomic_store_explicit(&f->waits, NULL, memory_order_relaxed);
+    if (__builtin_expect(f->paused != 0, 0)) observe_go_on(f);
     f->answer = answer;
     fiber_runnable(a, f);
 }
@@ -315,11 +331,14 @@ void fiber_reset_all(Actor *a) {
     cycle_leave(a);
     a->main.state = FIBER_IDLE;
     a->main.wait = a->main.deadline = 0;
+    atomic_store_explicit(&a->main.waits, NULL, memory_order_relaxed);
 }
 
 void fiber_free_all(Actor *a) {
+    observe_ended(a, &a->main);
     while (a->others != NULL) {
         Fiber *f = a->others;
+        observe_ended(a, f);
         a->others = f->sibling;
         if (f->guest != NULL) f->guest->over(f->guest, a, f->L, LUA_YIELD);
         message_free(f->msg);

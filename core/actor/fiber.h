@@ -18,6 +18,8 @@ Fiber *fiber_next(Actor *a);               /* the first runnable one, taken out;
  * finds the answer by fiber_answer. Returns what the calling C function must return; raises where it is not possible
  * to wait (`what` says who asks). */
 int fiber_wait(lua_State *L, const char *what, uint64_t ref, uint64_t deadline, lua_KFunction k);
+/* Before fiber_wait, for those who look on: whose end, and until when, if it is not told there. */
+void fiber_expects(Actor *a, uint64_t whom, uint64_t until);
 void fiber_check_waits(lua_State *L, const char *what); /* raises if fiber_wait would */
 /* The answer that ended the wait, NULL when time was up. Lent: it lives until the fiber waits again or ends. */
 Message *fiber_answer(lua_State *L);

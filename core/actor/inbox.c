@@ -208,7 +208,7 @@ Message *inbox_next(Actor *a) {
     Message *msg;
     for (;;) {
         if (mailbox_has_system(&a->slot->box)) inbox_system(a);
-        if (a->ending != NULL || a->handled >= config.slice_messages || scheduler_expired()) return NULL;
+        if (a->ending != NULL || actor_has_enough(a) || scheduler_expired()) return NULL;
         if (a->runnable != NULL) return NULL; /* a handler that waited goes on before another begins */
         if (__builtin_expect(mailbox_drops_old(&a->slot->box), 0)) drop_old(a);
         if (a->start != NULL) {
@@ -243,7 +243,7 @@ Message *inbox_next(Actor *a) {
             continue;
         }
         if (__builtin_expect(faults_active(), 0) && !passes(a, msg)) continue;
-        a->handled++;
+        actor_count(a);
         metrics_add(METRIC_messages, 1);
         return msg;
     }

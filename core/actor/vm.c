@@ -6,6 +6,8 @@
 #include <uv.h>
 #include "actor/actor.h"
 #include "actor/guest.h"
+#include "actor/observe.h"
+#include "actor/profile.h"
 #include "ground/clock.h"
 #include "ground/log.h"
 #include "run/scheduler.h"
@@ -14,8 +16,13 @@
 #define ASK_AGAIN 1000  /* instructions, where a yield is not possible */
 #define BODY_CHECK 1000 /* the same between looks at the clock, while a module's body is tried out */
 
-/* The coroutine that runs on this thread, for the signal handler; NULL while none does. */
-static _Thread_local lua_State *volatile running __attribute__((tls_model("initial-exec")));
+/* The coroutines that run on this thread, for the signal handler, the innermost first: the others have resumed it (or
+ * belong to another VM that tries out a body). volatile: in the order in which they are written. */
+typedef struct Running {
+    struct Running *volatile outer;
+    lua_State *volatile L;
+} Running;
+static _Thread_local Running *volatile running __attribute__((tls_model("initial-exec"))); /* NULL while none does */
 
 static void hook(lua_State *L, lua_Debug *ar);
 
@@ -78,9 +85,14 @@ static bool must_end(lua_State *L, const Vm *vm) {
 }
 
 static void hook(lua_State *L, lua_Debug *ar) {
-    (void)ar;
     Vm *vm = vm_of(L);
     lua_sethook(L, NULL, 0, 0);
+    uint32_t samples = scheduler_sampled(); /* more than one: a C function was at work for so long */
+    if (samples > 0 && vm->actor != NULL) profile_take(L, ar->event, samples);
+    if (ar->event != LUA_HOOKCOUNT) { /* nobody may yield here: at the next instruction */
+        lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+        return;
+    }
     if (vm->deadline != 0) {
         vm->doomed = vm->doomed || clock_real() > vm->deadline;
         lua_sethook(L, hook, LUA_MASKCOUNT, BODY_CHECK);
@@ -97,6 +109,7 @@ static void hook(lua_State *L, lua_Debug *ar) {
         lua_error(L);
     }
     if (vm->actor == NULL) return;
+    observe_note(vm->actor);
     if (vm->whim) scheduler_expire();
     vm->whim = false;
     if (!scheduler_expired()) {
@@ -118,10 +131,15 @@ static void hook(lua_State *L, lua_Debug *ar) {
 }
 
 void vm_interrupt(void) {
-    lua_State *L = running;
+    const Running *r = running;
+    lua_State *L = r != NULL ? r->L : NULL;
     /* Arming walks all calls of the stack. With a million of them that takes longer than the watchdog's tick: armed
      * once is enough, or nothing else would be done any more. */
-    if (L != NULL && lua_gethook(L) != hook) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+    if (L == NULL) scheduler_sampled(); /* nobody to be seen */
+    if (L == NULL || lua_gethook(L) == hook) return;
+    /* For a profile also calls and returns: by them a C function that is at work now is found out. */
+    bool profiled = atomic_load_explicit(&profile_on, memory_order_relaxed);
+    lua_sethook(L, hook, LUA_MASKCOUNT | (profiled ? LUA_MASKCALL | LUA_MASKRET : 0), 1);
 }
 
 void vm_preempt_after(lua_State *L, int instructions) { lua_sethook(L, hook, LUA_MASKCOUNT, instructions); }
@@ -143,19 +161,29 @@ int vm_resume(lua_State *L, lua_State *from, int nargs, int *nresults) {
     Vm *vm = vm_of(L);
     vm->yielding = YIELD_USER;
     if (vm->deadline != 0 || vm->doomed || vm->overdue) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
-    lua_State *outer = running; /* `from`, or another VM that tries out a body */
-    running = L;
+    Running self;
+    self.L = L;
+    self.outer = running;
+    running = &self;
     *(Vm **)lua_getextraspace(L) = vm;
     int status = lua_resume(L, from, nargs, nresults);
     if (status == LUA_YIELD && vm->yielding != YIELD_USER) *(uintptr_t *)lua_getextraspace(L) |= 1;
-    running = outer;
+    running = self.outer;
     return status;
 }
 
+lua_State *vm_resumer(const lua_State *L) {
+    const Running *r = running;
+    while (r != NULL && r->L != L) r = r->outer;
+    return r != NULL && r->outer != NULL && vm_of(r->outer->L) == vm_of(r->L) ? r->outer->L : NULL;
+}
+
 int vm_reset(lua_State *L) {
-    lua_State *outer = running;
-    running = L;
+    Running self;
+    self.L = L;
+    self.outer = running;
+    running = &self;
     int status = lua_resetthread(L);
-    running = outer;
+    running = self.outer;
     return status;
 }

@@ -65,6 +65,9 @@ int  vm_reset(lua_State *L); /* as lua_resetthread */
 /* Raises, now and whenever the script catches it, until the coroutine is out. For who may not yield. */
 int  vm_doom(lua_State *L);
 
+/* Who resumed a coroutine that runs, or waits for one it resumed itself; NULL: the worker. On the worker's thread. */
+lua_State *vm_resumer(const lua_State *L);
+
 /* Has the hook look, after that many instructions of the coroutine, whether the slice is over. */
 void vm_preempt_after(lua_State *L, int instructions);
 /* With a seed: perhaps the slice ends after some number of them. */

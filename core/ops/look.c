@@ -1,4 +1,4 @@
-/* How a look goes there and back, and the ops that are looks: state, inbox, tasks, info, gc. */
+/* How a look goes there and back, and most ops that are looks: state, inbox, info, gc. */
 #include "ops/look.h"
 
 #include <lauxlib.h>
@@ -251,58 +251,6 @@ static void do_inbox(Request *r) {
     if (pid != 0) look_start(r, pid, look_with(r, look_inbox, 2, 20));
 }
 
-/* ---- tasks ---- */
-
-static void put_task(Look *k, Actor *a, const Fiber *f) {
-    static const char *const kinds[] = {"handler", "handler", "fork", "eval"};
-    char trace[TRACE_MOST];
-    Text *t = &k->pieces;
-    int len;
-    json_open(t, NULL, '{');
-    json_words(t, "task", kinds[f->kind]);
-    if (f->msg != NULL) {
-        const char *name = letter_name(f->msg, &len);
-        json_string(t, "handler", name, (size_t)len);
-        rows_put_pid(t, "from", f->msg->from);
-    }
-    json_words(t, "state", f->state == FIBER_WAITING ? "waiting" : "running");
-    if (f->state == FIBER_WAITING) {
-        RefKind kind = ref_kind(f->wait);
-        json_words(t, "waits", kind == REF_TIMER ? "time" : kind == REF_MONITOR ? "down" : "answer");
-        uint64_t asks = atomic_load_explicit(&a->slot->asks, memory_order_relaxed);
-        if (f == &a->main && asks != 0)
-            rows_put_pid(t, "for", atomic_load_explicit(&a->slot->asked, memory_order_relaxed));
-        if (f->deadline != 0) {
-            uint64_t now = clock_now();
-            json_number(t, "left",
-                        now < f->deadline ? (double)(f->deadline - now) / (double)CLOCK_NS_PER_MS : 0);
-        }
-    }
-    json_string(t, "traceback", trace, report_traceback(f->L, trace, sizeof trace));
-    json_close(t, '}');
-    text_put(t, "\n", 1);
-}
-
-static bool is_at_work(const Fiber *f) {
-    return f->L != NULL && (f->state == FIBER_WAITING || f->state == FIBER_RUNNABLE);
-}
-
-static void look_tasks(Look *k, Actor *a) {
-    int64_t count = 0;
-    if (is_at_work(&a->main)) put_task(k, a, &a->main), count++;
-    for (const Fiber *f = a->others; f != NULL; f = f->sibling)
-        if (is_at_work(f) && count++ < k->limit) put_task(k, a, f);
-    json_open(&k->value, NULL, '{');
-    json_integer(&k->value, "count", count);
-    if (count > k->limit) json_bool(&k->value, "cut", true);
-    json_close(&k->value, '}');
-}
-
-static void do_tasks(Request *r) {
-    uint64_t pid = request_pid(r, "pid");
-    if (pid != 0) look_start(r, pid, look_with(r, look_tasks, 0, 100));
-}
-
 /* ---- info ---- */
 
 /* What is seen from outside; the object stays open. */
@@ -497,7 +445,6 @@ const Op ops_look[] = {
     {"state", do_state, false, {{"pid", ARG_PID | ARG_MUST}, {"path", ARG_TEXT}, {"depth", ARG_INTEGER},
                                 {"limit", ARG_INTEGER}, {"within", ARG_INTEGER}}},
     {"inbox", do_inbox, false, {{"pid", ARG_PID | ARG_MUST}, {"limit", ARG_INTEGER}, {"within", ARG_INTEGER}}},
-    {"tasks", do_tasks, false, {{"pid", ARG_PID | ARG_MUST}, {"limit", ARG_INTEGER}, {"within", ARG_INTEGER}}},
     {"info", do_info, false, {{"pid", ARG_PID | ARG_MUST}, {"within", ARG_INTEGER}}},
     {"gc", do_gc, true, {{"pid", ARG_PID}, {"within", ARG_INTEGER}}},
     {NULL, NULL, false, {{NULL, 0}}},

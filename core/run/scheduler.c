@@ -312,12 +312,12 @@ static void retire(Worker *w) {
 static void turn(Worker *w, Task *task) {
     uint32_t slice = atomic_load_explicit(&w->slice, memory_order_relaxed);
     atomic_store_explicit(&w->slice, slice + 1, memory_order_relaxed);
-    atomic_store_explicit(&w->in_slice, 1, memory_order_relaxed);
+    atomic_store_explicit(&w->running, task->id, memory_order_relaxed);
     if (atomic_load_explicit(&w->expired, memory_order_relaxed))
         atomic_store_explicit(&w->expired, false, memory_order_relaxed);
     metrics_add(METRIC_slices, 1);
     TaskTurn how = workers.calls.run(task);
-    atomic_store_explicit(&w->in_slice, 0, memory_order_relaxed);
+    atomic_store_explicit(&w->running, 0, memory_order_relaxed);
     if (how == TASK_AGAIN) scheduler_ready(task);
     else if (how == TASK_LATE && ring_push(&w->late, task) < 0) hand_in(task);
 }
@@ -453,5 +453,37 @@ void scheduler_reseed(uint64_t seed) {
 }
 
 uint64_t scheduler_seed(void) { return atomic_load_explicit(&workers.seed, memory_order_relaxed); }
+
+uint64_t scheduler_slice_since(void) {
+    /* relaxed: for an estimate. A stale `aged` is another slice's number. */
+    if (self == NULL || atomic_load_explicit(&self->aged, memory_order_relaxed) !=
+                            atomic_load_explicit(&self->slice, memory_order_relaxed))
+        return 0;
+    return atomic_load_explicit(&self->since, memory_order_relaxed);
+}
+
+uint32_t scheduler_sampled(void) {
+    if (self == NULL || atomic_load_explicit(&self->sampled, memory_order_relaxed) == 0) return 0;
+    return atomic_exchange_explicit(&self->sampled, 0, memory_order_relaxed);
+}
+
+bool scheduler_runs(uint64_t id, uint64_t *since) {
+    for (int i = 0; i < workers.count + workers.spares; i++) {
+        Worker *w = &workers.all[i];
+        if (atomic_load_explicit(&w->running, memory_order_relaxed) != id) continue;
+        *since = atomic_load_explicit(&w->since, memory_order_relaxed);
+        return true;
+    }
+    return false;
+}
+
+void scheduler_sample(uint32_t rate, uint64_t id) {
+    /* relaxed: the watchdog may see it a tick late; a sample of another is sorted out by who takes it */
+    if (rate != 0) atomic_store_explicit(&workers.samples, 0, memory_order_relaxed);
+    atomic_store_explicit(&workers.sample_id, id, memory_order_relaxed);
+    atomic_store_explicit(&workers.sample_rate, rate, memory_order_relaxed);
+}
+
+uint64_t scheduler_samples(void) { return atomic_load_explicit(&workers.samples, memory_order_relaxed); }
 
 int scheduler_workers(void) { return workers.count; }

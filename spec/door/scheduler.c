@@ -88,6 +88,7 @@ static Player *players_new(size_t count, TaskTurn (*turn)(Player *), uint64_t se
     if (players == NULL) abort();
     for (size_t i = 0; i < count; i++) {
         players[i].turn = turn;
+        players[i].task.id = i + 1;
         players[i].number = (int)i + 1;
         players[i].dice = seed * 1000003 + i + 1;
     }
@@ -272,8 +273,8 @@ static int door_order(lua_State *L) {
 
 /* Spins until it is told to end its slice, some turns long: what preempts an actor. */
 static TaskTurn spin_until_interrupted(Player *p) {
-    while (atomic_load_explicit(&interrupted, memory_order_relaxed) == 0) {}
-    expect(scheduler_expired());
+    /* An interrupt may come only to look, before its time is up. */
+    while (atomic_load_explicit(&interrupted, memory_order_relaxed) == 0 || !scheduler_expired()) {}
     if (p->turns < 5) return out(p, TASK_LATE);
     out(p, TASK_ASLEEP);
     finished();
