@@ -146,12 +146,13 @@ describe("beside a real node, the client", function()
   end)
 
   it("tells who is busy, what is waited for, and what takes time", function()
-    good("send", "bob", "nap")
-    good("send", "ann", "call", 'pid "bob"')
+    for _, name in ipairs {"cleo", "carl"} do good("spawn", "--name", name, "guy", "'x'") end
+    good("send", "carl", "nap")
+    good("send", "cleo", "call", 'pid "carl"')
     local chain
-    repeat chain = good("why", "ann") until chain:find "\n  <" -- both have begun
-    assert.matches("^<%d+.%d+> ann in call waits: ask <%d+.%d+> eat .*\n  <%d+.%d+> bob in nap waits: sleep", chain)
-    assert.matches("call.*waiting for answer", good("tasks", "ann"))
+    repeat chain = good("why", "cleo") until chain:find "\n  <" -- both have begun
+    assert.matches("^<%d+.%d+> cleo in call waits: ask <%d+.%d+> eat .*\n  <%d+.%d+> carl in nap waits: sleep", chain)
+    assert.matches("call.*waiting for %a+ of <", good("tasks", "cleo"))
     assert.matches("^actors %d.*\nPID +NAME .*lobby", good("top", "--count", "1", "--every", "100"))
     assert.matches("HANDLER", good "slow")
     local c = client.start {command = {"trace", "guy", "eat", "limit", "2"}, run_dir = dir}
@@ -164,7 +165,7 @@ describe("beside a real node, the client", function()
     assert.matches("no actor is named 'guy': those of that behaviour are followed", c.node.err)
     assert.matches("samples: .*/p.folded, .*/p.svg\n$", good("prof", "1", "--out", dir .. "/p"))
     assert.matches("^<svg", assert(io.open(dir .. "/p.svg")):read "a")
-    good("kill", "bob") -- ann hears of it
+    good("kill", "carl") -- cleo hears of it
   end)
 
   it("follows what happens", function()

@@ -85,7 +85,9 @@ function show.time(ms)
   if n < 0.9995 then return ("%.3gus"):format(n * 1000) end
   if n < 999.5 then return (n < 9.95 and "%.2gms" or "%.0fms"):format(n) end
   local s = n / 1000
-  if s < 59.95 then return (s < 9.95 and "%.1fs" or "%.0fs"):format(s) end
+  if s < 9.95 then return ("%.1fs"):format(s) end
+  s = math.floor(s + 0.5)
+  if s < 60 then return ("%.0fs"):format(s) end
   if s < 3600 then return ("%dm%02ds"):format(s // 60, math.floor(s % 60)) end
   if s < 86400 then return ("%dh%02dm"):format(s // 3600, s % 3600 // 60) end
   return ("%dd%02dh"):format(s // 86400, s % 86400 // 3600)
