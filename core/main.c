@@ -202,6 +202,6 @@ int main(int argc, char **argv) {
         return 0;
     }
     if (strspn(command, "abcdefghijklmnopqrstuvwxyz") == strlen(command) && *command != '\0')
-        return command_run("throng.client", THRONG_VERSION, argv + 1, argc - 1); /* knows its words, and says so of others */
+        return command_run("throng.client", THRONG_VERSION, argv + 1, argc - 1); /* says so of words it does not know */
     return wrong("unknown command '%s'", command);
 }

@@ -174,7 +174,7 @@ describe("the REPL", function()
     local going
     fake.ops.eval = function(peer, id)
       if going == false then return peer:value(id, {text = "fine", count = 1}) end
-      going = function() for _ = 1, 200 do peer:more(id, {out = ("x"):rep(70) .. "\n"}) end end
+      going = function() for _ = 1, 100 do peer:more(id, {out = ("x"):rep(70) .. "\n"}) end end
     end
     fake.ops.cancel = function(peer, id, args)
       going = false
@@ -185,8 +185,8 @@ describe("the REPL", function()
     c:type "flood()\r"
     local seen
     c:until_true(function()
-      if going and #fake.peers[1].out < 100000 then going() end
-      if not seen and #c.node.out > 100000 then
+      if going and #fake.peers[1].out < 50000 then going() end
+      if not seen and #c.node.out > 20000 then
         seen = true
         c:type(CTRL_C)
       end
