@@ -16,8 +16,8 @@ B       := build$(addprefix /,$(VARIANT))
 PROGRAM := $(if $(VARIANT),$(B)/throng,throng)
 
 CORE  := $(wildcard core/*.c core/*/*.c)
-# compiled into the program: what actors require, and the workloads of `throng bench`
-LUA   := $(shell find lua tools/bench -name '*.lua' -not -path 'lua/meta/*' -not -path '*/peers/*' \
+# compiled into the program: what actors require, the workloads of `throng bench`, the console's client
+LUA   := $(shell find lua tools/bench tools/client -name '*.lua' -not -path 'lua/meta/*' -not -path '*/peers/*' \
            -not -name 'report*' | LC_ALL=C sort)
 # ... and what `throng test` runs specs with, from Debian's lua-busted and what it needs; their licence: LICENSE
 BUSTED := /usr/share/lua/5.1
@@ -48,7 +48,10 @@ LANGUAGE    = -std=c11 -D_GNU_SOURCE -Icore -I$(B) $(shell pkg-config --cflags l
 COMPILE     = $(CC) $(LANGUAGE) $(WARNINGS) -fPIE -fvisibility=hidden $(CPPFLAGS) $(CFLAGS) $(FLAGS_$(VARIANT))
 LINK        = $(CC) $(WARNINGS) -pie -Wl,-z,relro,-z,now $(CFLAGS) $(FLAGS_$(VARIANT)) $(LDFLAGS)
 LIBS        = -Wl,-E -Wl,--whole-archive -l:liblua5.4.a -Wl,--no-whole-archive -l:liblua5.4-cjson.a \
-              -luv -lm -lpthread -ldl $(LDLIBS)
+              $(EDIT) -luv -lm -lpthread -ldl $(LDLIBS)
+
+# libedit with what it needs, for the console's client: static, as the rest need not wait for it at their start
+EDIT        = -l:libedit.a -l:libbsd.a -l:libmd.a -l:libtinfo.a -Wl,--exclude-libs,libedit.a:libbsd.a:libmd.a:libtinfo.a
 
 .PHONY: all run test bench bench-peers lint asan tsan valgrind fuzz install uninstall clean help deps FORCE
 .DELETE_ON_ERROR:

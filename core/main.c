@@ -19,8 +19,16 @@ static const char usage[] =
     "       throng run [OPTIONS] -m MODULE [ARGS]    the same with a module, by its require path\n"
     "       throng bench [NAME] [OPTIONS]       measure actors; throng bench --help tells more\n"
     "       throng test [OPTIONS] [DIR|FILE...] run specs of actors; throng test --help tells more\n"
-    "       throng help                         this, and the settings\n"
+    "       throng repl [NODE]                  talk to a running node: Lua and commands, typed or from a pipe\n"
+    "       throng eval [NODE] 'LUA' [--json]   evaluate there, print the values\n"
+    "       throng COMMAND [NODE] ... [--json]  one of:\n"
+    "           ps top tree info state inbox tasks why names groups node nodes memory\n"
+    "           send ask spawn set stop kill gc reload rollback versions\n"
+    "           log trace deadletters slow prof\n"
+    "       throng help [COMMAND]               this, and the settings; or more of one COMMAND\n"
     "       throng version\n"
+    "\n"
+    "NODE is a node's name, or the path of its socket; without one, the only one that runs.\n"
     "\n"
     "options of run:\n"
     "  --name N           the node's name (letters, digits, _ and -)\n"
@@ -187,10 +195,13 @@ int main(int argc, char **argv) {
     if (strcmp(command, "run") == 0) return run(argc - 2, argv + 2);
     if (strcmp(command, "test") == 0) return test(argc - 2, argv + 2);
     if (strcmp(command, "bench") == 0) return command_run("throng.bench", THRONG_VERSION, argv + 2, argc - 2);
-    if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0) return help();
+    bool asks_help = strcmp(command, "help") == 0;
+    if ((asks_help && argc == 2) || strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0) return help();
     if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {
         puts("throng " THRONG_VERSION);
         return 0;
     }
+    if (strspn(command, "abcdefghijklmnopqrstuvwxyz") == strlen(command) && *command != '\0')
+        return command_run("throng.client", THRONG_VERSION, argv + 1, argc - 1); /* says so of words it does not know */
     return wrong("unknown command '%s'", command);
 }
