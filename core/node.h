@@ -16,6 +16,7 @@ typedef struct NodeOptions {
     bool watch;         /* what is saved is reloaded: see ops/watch.h */
     char **args;      /* its init's arguments */
     int arg_count;
+    bool tests; /* a node for specs: `throng test` */
 } NodeOptions;
 
 int node_run(const NodeOptions *options); /* an exit code */

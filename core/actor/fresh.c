@@ -37,7 +37,7 @@ static void change_places(Actor *a) {
     a->vm = *r->other;
     *r->other = here;
     a->main.L = a->vm.L;
-    a->last_atom = 0;
+    atomic_store_explicit(&a->last_atom, 0, memory_order_relaxed);
 }
 
 void fresh_close(Actor *a) {
@@ -183,7 +183,7 @@ static bool build(Actor *a, char *text, size_t size) {
     }
     a->vm.grants = grants;
     a->main.L = a->vm.L;
-    a->last_atom = 0;
+    atomic_store_explicit(&a->last_atom, 0, memory_order_relaxed);
     lua_pushcfunction(a->main.L, fresh);
     if (!copied) lua_pushboolean(a->main.L, 1);
     a->main.args = copied ? 0 : 1;

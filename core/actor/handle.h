@@ -14,7 +14,7 @@ void handle_make_next(lua_State *L);
  * and `self` is to lead them to its functions. */
 void handle_exchange(lua_State *L, bool old);
 void handle_settle(lua_State *L); /* the last of those has ended. Raises nothing */
-void handle_push_self(lua_State *L);
 void handle_push_behaviour(lua_State *L); /* the table of what is in use */
+bool handle_push_self(lua_State *L);      /* for guests; false: there is none yet, and nothing is pushed */
 bool handle_push_terminate(lua_State *L, int *nargs); /* terminate(self, reason); false: there is none to call */
 #endif

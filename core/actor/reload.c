@@ -17,7 +17,7 @@ bool reload_is_running(const Actor *a) { return a->reload != NULL && a->reload->
 
 bool reload_is_over_time(const Actor *a) {
     Reload *r = a->reload;
-    if (r == NULL || !r->running || (!r->interrupted && clock_now() <= r->until)) return false;
+    if (r == NULL || !r->running || (!r->interrupted && clock_real() <= r->until)) return false;
     r->over_time = true;
     return true;
 }
@@ -148,7 +148,7 @@ static void resume(Actor *a) {
     Reload *r = a->reload;
     Fiber *f = r->fiber;
     int results, args = f->args;
-    uint64_t budget = (uint64_t)config.reload_timeout * CLOCK_NS_PER_MS, from = clock_now();
+    uint64_t budget = (uint64_t)config.reload_timeout * CLOCK_NS_PER_MS, from = clock_real();
     f->args = 0;
     a->current = f;
     r->until = from + (r->spent < budget ? budget - r->spent : 0);
@@ -156,7 +156,7 @@ static void resume(Actor *a) {
     VmYield why = (VmYield)a->vm.yielding;
     a->vm.yielding = YIELD_USER;
     a->current = NULL;
-    r->spent += clock_now() - from;
+    r->spent += clock_real() - from;
     if (status == LUA_OK) {
         done(a);
     } else if (r->interrupted) {
@@ -333,12 +333,12 @@ void reload_resumes(Actor *a) {
     r->touched = true;
     if (!r->measures) return;
     a->handled = (uint32_t)config.slice_messages - 1; /* one message a turn: its time is the handler's */
-    r->began = clock_now();
+    r->began = clock_real();
 }
 
 void reload_resumed(Actor *a) {
     Reload *r = a->reload;
-    if (r != NULL && r->measures && r->began != 0) rollout_measured(r->rollout, r->index, clock_now() - r->began);
+    if (r != NULL && r->measures && r->began != 0) rollout_measured(r->rollout, r->index, clock_real() - r->began);
 }
 
 void reload_failed(Actor *a) {

@@ -24,7 +24,7 @@ struct Reload {
     ChangeStage stage;
     RolloutAnswer answer;
     Fiber *fiber;
-    uint64_t spent, until; /* ns so far; clock_now when it may run no longer */
+    uint64_t spent, until; /* ns so far; clock_real when it may run no longer */
     uint64_t began;        /* measuring: when the fiber was resumed */
     size_t limit;          /* the arena's, while it is lowered */
     uint64_t given;        /* of the globals in the stash: api/sandbox's */

@@ -170,7 +170,9 @@ static void exchange_fields(lua_State *L, int one, int other) {
     lua_settop(L, kept - 1);
 }
 
-static bool is_at_work(const Fiber *f) { return f->state == FIBER_WAITING || f->state == FIBER_RUNNABLE; }
+static bool is_at_work(const Fiber *f) {
+    return f->kind != FIBER_GUEST && (f->state == FIBER_WAITING || f->state == FIBER_RUNNABLE);
+}
 
 /* On the way back the old ones are those of the version that is in use again. */
 static bool will_be_old(const Reload *r, const Fiber *f) { return r->step == RELOAD_BACK ? !f->old : true; }

@@ -244,7 +244,7 @@ static bool step(ReloadStep what, Wanted wanted, bool stops) {
     pthread_mutex_lock(&now.lock);
     for (size_t i = 0; i < now.count; i++) now.targets[i].state = T_NEW;
     now.under_way = 0;
-    uint64_t begun = clock_now(), looked = begun;
+    uint64_t begun = clock_real(), looked = begun;
     for (size_t i = 0; i < now.count || now.under_way > 0;) {
         if (stops && (now.failed || unwanted())) break;
         if (i < now.count && now.under_way < WINDOW) {
@@ -259,19 +259,19 @@ static bool step(ReloadStep what, Wanted wanted, bool stops) {
                 if (!told && now.targets[i].state == T_SENT) now.targets[i].state = T_GONE, now.under_way--;
             }
             i++;
-            if (i % 64 == 0 && clock_now() - looked > LOOK_MS * CLOCK_NS_PER_MS) {
+            if (i % 64 == 0 && clock_real() - looked > LOOK_MS * CLOCK_NS_PER_MS) {
                 look_for_dead();
-                looked = clock_now();
+                looked = clock_real();
             }
             continue;
         }
         wait_ms(LOOK_MS);
-        if (clock_now() - looked > LOOK_MS * CLOCK_NS_PER_MS) {
+        if (clock_real() - looked > LOOK_MS * CLOCK_NS_PER_MS) {
             look_for_dead();
-            looked = clock_now();
+            looked = clock_real();
         }
-        if (now.closing && what != RELOAD_PREPARE && clock_now() - begun > CLOCK_NS_PER_S) break;
-        if (!hurried && clock_now() - begun > drain * CLOCK_NS_PER_MS) {
+        if (now.closing && what != RELOAD_PREPARE && clock_real() - begun > CLOCK_NS_PER_S) break;
+        if (!hurried && clock_real() - begun > drain * CLOCK_NS_PER_MS) {
             hurried = true; /* and again for those that come later: each by its turn */
             for (size_t k = 0; k < i; k++)
                 if (now.targets[k].state == T_SENT) {
@@ -280,7 +280,7 @@ static bool step(ReloadStep what, Wanted wanted, bool stops) {
                     tell(k, pid, RELOAD_CANCEL);
                     pthread_mutex_lock(&now.lock);
                 }
-            begun = clock_now();
+            begun = clock_real();
             hurried = false;
         }
     }
@@ -394,11 +394,11 @@ static bool canaries_sing(uint32_t *count) {
         *count += now.targets[i].canary;
     }
     if (!step(RELOAD_COMMIT, is_canary, true)) return false;
-    uint64_t end = clock_now() + watch * CLOCK_NS_PER_MS;
+    uint64_t end = clock_real() + watch * CLOCK_NS_PER_MS;
     pthread_mutex_lock(&now.lock);
     bool worse = false;
-    while (!worse && clock_now() < end && !unwanted()) {
-        uint64_t left = (end - clock_now()) / CLOCK_NS_PER_MS + 1;
+    while (!worse && clock_real() < end && !unwanted()) {
+        uint64_t left = (end - clock_real()) / CLOCK_NS_PER_MS + 1;
         wait_ms((int64_t)(left < LOOK_MS ? left : LOOK_MS));
         worse = now.canaries.crashes >= 3 && are_worse(*count); /* no need to lose more of them */
     }
@@ -460,7 +460,7 @@ static void clean_up(void) {
 
 static void *run(void *unused) {
     (void)unused;
-    uint64_t begun = clock_now();
+    uint64_t begun = clock_real();
     RolloutReport report = {.change = &now.change};
     int err = now.options.back ? change_back(now.names[0], &now.change)
                                : change_find((const char *const *)now.names, now.options.name_count,
@@ -486,7 +486,7 @@ static void *run(void *unused) {
         report.failed = now.failed_in;
     }
     pthread_mutex_unlock(&now.lock);
-    report.took_ms = (double)(clock_now() - begun) / (double)CLOCK_NS_PER_MS;
+    report.took_ms = (double)(clock_real() - begun) / (double)CLOCK_NS_PER_MS;
     void (*done)(void *, const RolloutReport *) = now.options.done;
     void *context = now.options.context;
     char line[1024];

@@ -32,6 +32,8 @@ int  source_file(const char *path, const Source **out, char *err, size_t err_siz
  * source_become. Errors as source_find, UV_ENOENT: the file is gone. */
 int  source_renew(const Source *s, const Source **out, char *err, size_t err_size);
 void source_become(const Source *s); /* from now on it is what its name means */
+/* A module from text, for tests: `path` is what errors call it. UV_EEXIST: there is one of that name; else as above. */
+int  source_text(const char *name, const char *path, const char *text, size_t len, char *err, size_t err_size);
 void source_push(lua_State *L, const Source *s); /* the chunk as a function; raises when memory is short */
 void source_close(void);
 #endif

@@ -21,6 +21,10 @@ void sandbox_push_globals(lua_State *L);
  * is not in use finds libraries by way of those that are. Raises nothing. */
 void sandbox_swap_globals(lua_State *L, uint64_t *given);
 
+/* Fills the table at the absolute index `table` if it is one of those that are filled as they are used: for who looks
+ * past metamethods. May raise; calls C functions only. */
+void sandbox_fill(lua_State *L, int table);
+
 /* Pushes a new table that gets the methods of pids as they are used: their metatable. */
 void sandbox_push_pids(lua_State *L);
 #endif

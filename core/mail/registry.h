@@ -32,6 +32,7 @@ typedef struct SlotTally {
     /* messages that its mailbox let go, and that it did not take; of this owner */
     _Atomic uint64_t dropped, refused;
     _Atomic(const SlotKind *) kind; /* its behaviour's; written by the owner (release), NULL before it is */
+    _Atomic uint64_t ran; /* ns on workers, by samples; written by the watchdog. See actor/gauge.h */
 } SlotTally;
 
 /* registry.c's. Each is written once, under its lock, with release, and read without it; never freed. */
