@@ -12,12 +12,15 @@
 #include "ground/config.h"
 #include "ground/log.h"
 #include "ground/map.h"
+#include "ground/metrics.h"
 #include "ground/pool.h"
 #include "mail/codec.h"
 #include "mail/post.h"
 #include "mail/registry.h"
 
-#define WINDOW 256       /* actors that are told and have not answered */
+#define WINDOW 128       /* actors that are told and have not answered */
+#define PACE_EVERY 64
+#define REST_MOST_MS 5
 #define LOOK_MS 20       /* how often it looks who has died, and whether it is to end */
 #define ROUNDS_MOST 1000 /* of those born meanwhile */
 #define BUCKETS 64
@@ -234,6 +237,25 @@ static void look_for_dead(void) {
         }
 }
 
+/* Actors that have work get turns in between: if messages were handled since it last looked, it rests for as long as
+ * that is ago. So a reload under load takes half of the workers' time at most. */
+typedef struct Pace {
+    uint64_t at, messages;
+    uint32_t told;
+} Pace;
+
+static void keep_pace(Pace *p) { /* not under the lock */
+    if (++p->told % PACE_EVERY != 0) return;
+    uint64_t time = clock_real(), messages = metrics_sum(METRIC_messages), ago = time - p->at;
+    if (p->at != 0 && messages - p->messages > PACE_EVERY) {
+        if (ago > REST_MOST_MS * CLOCK_NS_PER_MS) ago = REST_MOST_MS * CLOCK_NS_PER_MS;
+        nanosleep(&(struct timespec){.tv_nsec = (long)ago}, NULL);
+        time = clock_real(), messages = metrics_sum(METRIC_messages);
+    }
+    p->at = time;
+    p->messages = messages;
+}
+
 typedef bool (*Wanted)(const Target *t);
 
 /* Tells all that are wanted, and returns when all have answered; or, with `stops`, when one has failed or nobody wants
@@ -241,6 +263,7 @@ typedef bool (*Wanted)(const Target *t);
 static bool step(ReloadStep what, Wanted wanted, bool stops) {
     uint64_t drain = now.options.drain_ms > 0 ? now.options.drain_ms : (uint64_t)config.reload_drain;
     bool hurried = false;
+    Pace pace = {0};
     pthread_mutex_lock(&now.lock);
     for (size_t i = 0; i < now.count; i++) now.targets[i].state = T_NEW;
     now.under_way = 0;
@@ -255,6 +278,7 @@ static bool step(ReloadStep what, Wanted wanted, bool stops) {
                 now.under_way++;
                 pthread_mutex_unlock(&now.lock);
                 bool told = tell(i, pid, what);
+                keep_pace(&pace);
                 pthread_mutex_lock(&now.lock);
                 if (!told && now.targets[i].state == T_SENT) now.targets[i].state = T_GONE, now.under_way--;
             }
