@@ -280,7 +280,7 @@ end:
 void source_become(const Source *source) {
     pthread_mutex_lock(&lock);
     for (Source *s = sources; s != NULL; s = s->next)
-        if (strcmp(s->name, source->name) == 0) s->retired = s != source;
+        if (same_file(s, source)) s->retired = s != source;
     pthread_mutex_unlock(&lock);
 }
 
