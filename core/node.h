@@ -2,6 +2,7 @@
  * Threads: node_run from main's thread, once. */
 #ifndef NODE_H
 #define NODE_H
+#include <stdbool.h>
 #include "ground/log.h"
 
 typedef struct NodeOptions {
@@ -14,6 +15,7 @@ typedef struct NodeOptions {
     const char *console; /* the path of its socket, "off", or NULL: see ops/console.h */
     char **args;      /* its init's arguments */
     int arg_count;
+    bool tests; /* a node for specs: `throng test` */
 } NodeOptions;
 
 int node_run(const NodeOptions *options); /* an exit code */

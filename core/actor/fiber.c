@@ -156,7 +156,7 @@ static void failed(Actor *a, Fiber *f, int status) {
 }
 
 void fiber_resume(Actor *a, Fiber *f) {
-    int results, args = f->args, whim = scheduler_whim(2000);
+    int results, args = f->args;
     size_t limit = a->vm.arena.limit;
     if (f->guest != NULL) {
         if (guest_stopped(f)) {
@@ -168,10 +168,7 @@ void fiber_resume(Actor *a, Fiber *f) {
     a->current = f;
     f->state = FIBER_RUNNING;
     f->args = 0;
-    if (whim > 0) {
-        vm_preempt_after(f->L, whim);
-        if (whim % 3 == 0) scheduler_expire();
-    }
+    vm_whim(f->L);
     int status = vm_resume(f->L, NULL, args, &results);
     a->current = NULL;
     if (f->guest != NULL && !a->vm.doomed) a->vm.arena.limit = limit;
@@ -272,6 +269,12 @@ uint64_t fiber_expire(Actor *a, uint64_t now) {
         }
     }
     return nearest;
+}
+
+void fiber_overdue(Actor *a) {
+    if (a->main.state == FIBER_IDLE) return;
+    a->vm.overdue = true; /* the hook sees to it when that code runs next */
+    if (a->main.state == FIBER_WAITING) wake(a, &a->main, NULL);
 }
 
 void fiber_fork(lua_State *L, int nargs) {

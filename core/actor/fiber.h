@@ -33,6 +33,9 @@ bool fiber_wake(Actor *a, uint64_t ref, Message *answer);
 /* Wakes, with nothing, all whose deadline has passed; the next deadline, or 0. */
 uint64_t fiber_expire(Actor *a, uint64_t now);
 
+/* An error is raised in the code that the main fiber runs or waits in: for a test that does not come to its end. */
+void fiber_overdue(Actor *a);
+
 /* A new fiber that calls the function below the top `nargs` values; they are popped. Raises when memory is short. */
 void fiber_fork(lua_State *L, int nargs);
 

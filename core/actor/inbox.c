@@ -3,6 +3,7 @@
 #include <string.h>
 #include <uv.h>
 #include "actor/alarm.h"
+#include "actor/faults.h"
 #include "actor/fiber.h"
 #include "actor/report.h"
 #include "actor/visit.h"
@@ -178,6 +179,31 @@ static bool is_vain(const Message *msg) {
     return msg->from != 0 && pid_node(msg->from) == 0 && registry_find(msg->from) == NULL;
 }
 
+/* The asker hears why we went. */
+static void tell_asker(Actor *a, Message *msg) {
+    Message *answer = report_down(a, a->ending);
+    if (answer == NULL) return;
+    answer->to = msg->from;
+    answer->from = a->pid;
+    answer->ref = msg->ref;
+    msg->ref = 0;
+    post_deliver(answer);
+}
+
+/* A message about to be handled, under a test's fault injection. True: go on with it; else it was taken. */
+static __attribute__((noinline, cold)) bool passes(Actor *a, Message *msg) {
+    switch (faults_judge(a, msg)) {
+    case FAULT_NONE: return true;
+    case FAULT_DROP: message_free(msg); break;
+    case FAULT_DELAY: break; /* faults.c holds it */
+    case FAULT_KILL:
+        killed(a, NULL);
+        if (msg->ref != 0) tell_asker(a, msg); /* of a request, or who waits for init */
+        message_free(msg); /* as if it had died while it handled that: no dead letter */
+    }
+    return false;
+}
+
 Message *inbox_next(Actor *a) {
     Message *msg;
     for (;;) {
@@ -216,6 +242,7 @@ Message *inbox_next(Actor *a) {
             post_refuse(msg, UV_ETIMEDOUT);
             continue;
         }
+        if (__builtin_expect(faults_active(), 0) && !passes(a, msg)) continue;
         actor_count(a);
         metrics_add(METRIC_messages, 1);
         return msg;
@@ -227,16 +254,7 @@ static void refuse(Actor *a, Message *msg) {
         visit_refuse(msg);
         return;
     }
-    if (msg->to == a->pid && msg->kind == MESSAGE_ASK) { /* its asker hears why we went */
-        Message *answer = report_down(a, a->ending);
-        if (answer != NULL) {
-            answer->to = msg->from;
-            answer->from = a->pid;
-            answer->ref = msg->ref;
-            msg->ref = 0;
-            post_deliver(answer);
-        }
-    }
+    if (msg->to == a->pid && msg->kind == MESSAGE_ASK) tell_asker(a, msg);
     post_refuse(msg, UV_ESRCH);
 }
 

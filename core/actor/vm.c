@@ -12,6 +12,7 @@
 #include "ground/log.h"
 #include "run/scheduler.h"
 
+#define WHIM_MOST 2000 /* instructions until a shuffled schedule thinks of ending a slice */
 #define ASK_AGAIN 1000  /* instructions, where a yield is not possible */
 #define BODY_CHECK 1000 /* the same between looks at the clock, while a module's body is tried out */
 
@@ -71,6 +72,18 @@ static int raise_end(lua_State *L) {
     return luaL_error(L, "the actor ends"); /* not reached */
 }
 
+/* Is it vm->body that runs, or what that has called? */
+static bool must_end(lua_State *L, const Vm *vm) {
+    lua_Debug ar;
+    bool found = vm->body == NULL || L != vm->L;
+    for (int i = 0; !found && lua_getstack(L, i, &ar); i++) {
+        lua_getinfo(L, "f", &ar);
+        found = lua_topointer(L, -1) == vm->body;
+        lua_pop(L, 1);
+    }
+    return found;
+}
+
 static void hook(lua_State *L, lua_Debug *ar) {
     Vm *vm = vm_of(L);
     lua_sethook(L, NULL, 0, 0);
@@ -81,16 +94,28 @@ static void hook(lua_State *L, lua_Debug *ar) {
         return;
     }
     if (vm->deadline != 0) {
-        vm->doomed = vm->doomed || clock_now() > vm->deadline;
+        vm->doomed = vm->doomed || clock_real() > vm->deadline;
         lua_sethook(L, hook, LUA_MASKCOUNT, BODY_CHECK);
     }
     if (vm->doomed) {
         lua_sethook(L, hook, LUA_MASKCOUNT, 1); /* one raise is swallowed by a pcall */
         raise_end(L);
     }
+    if (vm->overdue && vm->actor->current == &vm->actor->main && must_end(L, vm)) {
+        if (vm->body != NULL) lua_sethook(L, hook, LUA_MASKCOUNT, 1); /* a pcall may catch it: and again */
+        else vm->overdue = false;
+        luaL_where(L, 0);
+        lua_pushfstring(L, "%s%s", lua_tostring(L, -1), "its time is up (--timeout)");
+        lua_error(L);
+    }
     if (vm->actor == NULL) return;
     observe_note(vm->actor);
-    if (!scheduler_expired()) return;
+    if (vm->whim) scheduler_expire();
+    vm->whim = false;
+    if (!scheduler_expired()) {
+        vm_whim(L); /* it may come later */
+        return;
+    }
     if (lua_isyieldable(L)) {
         vm->yielding = YIELD_PREEMPTED;
         lua_yield(L, 0);
@@ -119,6 +144,13 @@ void vm_interrupt(void) {
 
 void vm_preempt_after(lua_State *L, int instructions) { lua_sethook(L, hook, LUA_MASKCOUNT, instructions); }
 
+void vm_whim(lua_State *L) {
+    int whim = scheduler_whim(WHIM_MOST);
+    if (whim < 0) return;
+    vm_of(L)->whim = whim % 3 == 0;
+    vm_preempt_after(L, whim + 1);
+}
+
 int vm_doom(lua_State *L) {
     vm_of(L)->doomed = true;
     lua_sethook(L, hook, LUA_MASKCOUNT, 1);
@@ -128,7 +160,7 @@ int vm_doom(lua_State *L) {
 int vm_resume(lua_State *L, lua_State *from, int nargs, int *nresults) {
     Vm *vm = vm_of(L);
     vm->yielding = YIELD_USER;
-    if (vm->deadline != 0 || vm->doomed) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+    if (vm->deadline != 0 || vm->doomed || vm->overdue) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
     Running self;
     self.L = L;
     self.outer = running;

@@ -125,6 +125,13 @@ static int print(lua_State *L) {
 static int math_random(lua_State *L) {
     lua_pushcfunction(L, luaopen_math);
     lua_call(L, 0, 1);
+    if (scheduler_seed() != 0) { /* a schedule that can be had again wants random numbers that can */
+        const Actor *a = actor_of(L);
+        lua_getfield(L, -1, "randomseed");
+        lua_pushinteger(L, (lua_Integer)scheduler_seed());
+        lua_pushinteger(L, a != NULL ? (lua_Integer)a->pid : 0);
+        lua_call(L, 2, 0);
+    }
     lua_getfield(L, -1, "randomseed");
     lua_pushliteral(L, "randomseed");
     lua_insert(L, -2);

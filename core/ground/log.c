@@ -224,7 +224,7 @@ static bool fill_has_room(size_t more) { return fill.used + more + NOTICE_MAX <=
 /* False: there is no room, and waiting for it did not help. True too when the log was closed meanwhile. */
 static bool wait_for_room(size_t more) {
     if (fill_has_room(more)) return true;
-    struct timespec until = moment(clock_now() + ROOM_WAIT_NS);
+    struct timespec until = moment(clock_real() + ROOM_WAIT_NS);
     while (open_now && !choked && !fill_has_room(more))
         if (pthread_cond_timedwait(&moved, &lock, &until) == ETIMEDOUT && open_now && !fill_has_room(more))
             choked = true;
@@ -297,7 +297,7 @@ static uint64_t tell_lost(void) {
 }
 
 static void linger(void) {
-    struct timespec until = moment(clock_now() + LINGER_NS);
+    struct timespec until = moment(clock_real() + LINGER_NS);
     writer_state = WRITER_LINGERS;
     while (writer_state == WRITER_LINGERS)
         if (pthread_cond_timedwait(&work, &lock, &until) == ETIMEDOUT) writer_state = WRITER_BUSY;

@@ -185,7 +185,7 @@ void post_notify(Topic topic, Message *notice, uint64_t except) {
 /* ---- dead letters ---- */
 
 static void log_letter(const Message *msg, const char *why) {
-    uint64_t second = clock_now() / CLOCK_NS_PER_S, more = 0;
+    uint64_t second = clock_real() / CLOCK_NS_PER_S, more = 0;
     if (!log_enabled(LOG_WARN)) return;
     pthread_mutex_lock(&rate.lock);
     if (rate.second != second) {
@@ -209,7 +209,7 @@ static void log_letter(const Message *msg, const char *why) {
  * letters of subscribers only so many are told in a second. */
 static bool is_one_echo_too_many(uint64_t from) {
     if (from == 0 || !topic_has(TOPIC_DEAD_LETTER, from)) return false;
-    uint64_t second = clock_now() / CLOCK_NS_PER_S;
+    uint64_t second = clock_real() / CLOCK_NS_PER_S;
     pthread_mutex_lock(&rate.lock);
     if (rate.echo_second != second) rate.echo_second = second, rate.echoes = 0;
     bool too_many = rate.echoes++ >= ECHOES_A_SECOND;

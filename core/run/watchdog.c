@@ -12,6 +12,7 @@
 #define QUIET_TICKS 10  /* without a busy worker, before it sleeps */
 #define LONG_TICKS 10   /* a slice this old is ended though nobody waits, so that a kill is noticed */
 #define STUCK_TICKS 20  /* a slice this old, though told to end, is stuck in C */
+#define ENDLESS_TICKS 100 /* in a node for tests a slice this old is ended, and no younger one */
 #define LATE_TICKS 4    /* the late ones get a turn at least this often */
 
 static pthread_t thread;
@@ -61,6 +62,7 @@ static bool look_at(Worker *w, uint64_t now, uint64_t passed, bool sample, bool 
     uint64_t task = atomic_load_explicit(&w->running, memory_order_relaxed);
     w->age = task != 0 && slice == w->seen ? w->age + 1 : 0;
     w->seen = slice;
+    bool tests = workers.calls.at_rest != NULL;
     if (w->age == 0) atomic_store_explicit(&w->since, now, memory_order_relaxed);
     else if (w->age == 1) atomic_store_explicit(&w->aged, slice, memory_order_relaxed);
     if (task != 0 && workers.calls.ran != NULL) workers.calls.ran(task, passed);
@@ -70,17 +72,19 @@ static bool look_at(Worker *w, uint64_t now, uint64_t passed, bool sample, bool 
         atomic_fetch_add_explicit(&w->sampled, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&workers.samples, 1, memory_order_relaxed);
     }
-    if (w->age >= 1 && (wanted(w, sharing) || w->age % LONG_TICKS == 0)) end_slice(w);
-    else if (sample || w->age == 1) interrupt_send(w->thread); /* to be seen: see scheduler_slice_since */
+    if (tests ? w->age >= ENDLESS_TICKS && w->age % LONG_TICKS == 0
+              : w->age >= 1 && (wanted(w, sharing) || w->age % LONG_TICKS == 0))
+        end_slice(w);
+    else if ((sample || w->age == 1) && !tests) interrupt_send(w->thread); /* to be seen: see scheduler_slice_since */
 
     bool late = ring_length(&w->late) > 0;
     w->late_age = late ? w->late_age + 1 : 0;
-    if (w->late_age >= LATE_TICKS) {
+    if (w->late_age >= LATE_TICKS && !tests) {
         w->late_age = 0;
         atomic_store_explicit(&w->late_due, true, memory_order_relaxed);
     }
 
-    bool stuck = w->age >= STUCK_TICKS;
+    bool stuck = w->age >= STUCK_TICKS + (tests ? ENDLESS_TICKS : 0);
     bool standing = !atomic_load_explicit(&w->drained, memory_order_relaxed) && worker_has_work(w);
     atomic_store_explicit(&w->drained, false, memory_order_relaxed);
     if (standing || (stuck && worker_has_work(w))) atomic_store_explicit(&w->share, true, memory_order_relaxed);

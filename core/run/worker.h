@@ -43,6 +43,7 @@ typedef struct Worker {
     int number;
     bool spare;
     uint64_t random; /* the owner's */
+    uint64_t sown;   /* the owner's: the seed that `random` began with */
     uint32_t picks;  /* the owner's */
     /* the watchdog's own */
     uint32_t seen, age, late_age;
@@ -61,8 +62,14 @@ typedef struct Workers {
     _Atomic uint64_t samples;     /* asked for; added to by the watchdog */
     _Atomic bool watchdog_sleeps; /* written by the watchdog (true) and who wakes it (false) */
     sem_t watchdog_wake;
-    uint64_t seed;
+    /* Written by who opens, and by a worker in scheduler_reseed; relaxed: each takes it up when it draws next. */
+    _Atomic uint64_t seed;
 } Workers;
+
+/* Is the schedule shuffled? */
+static inline bool workers_shuffle(const Workers *all) {
+    return atomic_load_explicit(&all->seed, memory_order_relaxed) != 0;
+}
 
 extern Workers workers;
 

@@ -103,7 +103,7 @@ static int begin(int workers, int spares, uint64_t seed, int left) {
     atomic_store(&play.flag, false);
     play.noted = 0;
     sem_init(&play.done, 0, 0);
-    return scheduler_open(workers, spares, seed, (SchedulerCalls){on_run, on_interrupt, on_thread_end, NULL});
+    return scheduler_open(workers, spares, seed, (SchedulerCalls){on_run, on_interrupt, on_thread_end, NULL, NULL});
 }
 
 /* True: all who were to finish have. */
