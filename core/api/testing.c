@@ -12,6 +12,8 @@
 #include "actor/source.h"
 #include "api/api.h"
 #include "ground/clock.h"
+#include "mail/atom.h"
+#include "mail/codec.h"
 #include "mail/names.h"
 #include "mail/post.h"
 #include "run/loop.h"
@@ -21,6 +23,8 @@
 #define ERROR_TEXT 4096
 
 static bool on; /* written by testing_open before there are other threads */
+
+static _Atomic uint64_t runner; /* who runs the specs; relaxed: all others are spawned by him, or by those he spawned */
 
 /* Who waits for the node to rest, and for time to have come to `until`. */
 static struct {
@@ -177,6 +181,32 @@ void testing_close(void) {
 }
 
 /* ---- the node ---- */
+
+static int be_runner(lua_State *L) {
+    atomic_store_explicit(&runner, api_actor(L, "testing.be_runner")->pid, memory_order_relaxed);
+    return 0;
+}
+
+bool testing_takes_shutdown(Actor *a, int code) {
+    static const char name[] = "testkit: shutdown";
+    if (!on) return false;
+    Message *msg = message_new(MESSAGE_SEND, 32);
+    if (msg == NULL) return false;
+    msg->name = atom_find(name, sizeof name - 1);
+    msg->to = atomic_load_explicit(&runner, memory_order_relaxed);
+    msg->from = a->pid;
+    if (msg->name == 0 || codec_put_integer(&msg, code) < 0) {
+        message_free(msg);
+        return false;
+    }
+    post_deliver(msg);
+    return true;
+}
+
+static int do_shutdown(lua_State *L) {
+    api_calls.shutdown((int)luaL_checkinteger(L, 1));
+    return 0;
+}
 
 static int reseed(lua_State *L) {
     scheduler_reseed((uint64_t)luaL_checkinteger(L, 1));
@@ -377,6 +407,7 @@ int testing_load(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"advance", advance}, {"forget", forget}, {"real_time", real_time}, {"seconds", seconds}, {"wall", wall},
         {"ticket", ticket}, {"park", park}, {"unpark", unpark}, {"limit", set_limit_here}, {"reseed", reseed},
+        {"be_runner", be_runner}, {"shutdown", do_shutdown},
         {"living", living}, {"alive", alive}, {"name_of", name_of}, {"source", source}, {"undump", undump},
         {"set_upvalue", set_upvalue}, {"fault", fault}, {"fault_off", fault_off}, {"fault_count", fault_count},
         {"faults_none", faults_none}, {"add_path", add_path}, {"kind_of", kind_of}, {"list", list},

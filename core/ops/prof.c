@@ -7,7 +7,7 @@
 #include "mail/registry.h"
 #include "ops/flame.h"
 #include "ops/request.h"
-#include "ops/shape.h"
+#include "ops/rows.h"
 
 #define SECONDS_MOST 600
 #define RATE_PRESET 1000

@@ -7,6 +7,14 @@
 #include "mail/names.h"
 #include "mail/pid.h"
 
+void rows_put_name(Text *t, const char *key, uint64_t pid) {
+    char name[NAMES_TEXT_MAX + 1];
+    names_of(pid, name);
+    json_words(t, key, name[0] != '\0' ? name : NULL);
+}
+
+double rows_ms(uint64_t ns) { return (double)(ns / 1000) / 1000; }
+
 double rows_ms_since(uint64_t then) { /* to a microsecond: digits that nobody can read cost room */
     uint64_t now = clock_now();
     return then < now ? (double)((now - then) / 1000) / 1000 : 0;

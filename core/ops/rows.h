@@ -33,5 +33,7 @@ bool rows_match(const char *pattern, size_t pattern_len, const char *text, size_
 
 void   rows_put(Text *t, const VisitView *v, const char *name, size_t name_len); /* members, into an open object */
 void   rows_put_pid(Text *t, const char *key, uint64_t pid); /* null for nobody */
+void   rows_put_name(Text *t, const char *key, uint64_t pid); /* looks through all names: for a few; null: none */
+double rows_ms(uint64_t ns); /* to a microsecond: digits that nobody can read cost room */
 double rows_ms_since(uint64_t then);
 #endif

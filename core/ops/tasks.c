@@ -1,8 +1,9 @@
 /* `tasks`: the coroutines of an actor, by a look. See actor/tasks.h. */
 #include "actor/tasks.h"
+#include "ground/clock.h"
 #include "ops/look.h"
 #include "ops/request.h"
-#include "ops/shape.h"
+#include "ops/rows.h"
 
 #define LIMIT_PRESET 100
 
@@ -18,15 +19,15 @@ static void put_row(void *context, const ActorTask *task) {
     json_open(t, NULL, '{');
     json_words(t, "task", task->task);
     if (task->handler != NULL) json_words(t, "handler", task->handler);
-    if (task->handler != NULL) shape_pid(t, "from", task->from);
+    if (task->handler != NULL) rows_put_pid(t, "from", task->from);
     if (task->path != NULL) json_words(t, "path", task->path);
     json_words(t, "state", task->state);
     if (task->waits != NULL) json_words(t, "waits", task->waits);
-    if (task->whom != 0) shape_pid(t, "for", task->whom);
-    if (task->since != 0) json_number(t, "since", shape_ago(task->since));
+    if (task->whom != 0) rows_put_pid(t, "for", task->whom);
+    if (task->since != 0) json_number(t, "since", rows_ms_since(task->since));
     if (task->until != 0) {
         uint64_t now = clock_now();
-        json_number(t, "left", task->until > now ? shape_ms(task->until - now) : 0);
+        json_number(t, "left", task->until > now ? rows_ms(task->until - now) : 0);
     }
     json_string(t, "traceback", task->trace, task->trace_len);
     json_close(t, '}');

@@ -4,9 +4,10 @@
 #include <string.h>
 #include "actor/gauge.h"
 #include "actor/visit.h"
+#include "ground/clock.h"
 #include "ground/metrics.h"
 #include "ops/request.h"
-#include "ops/shape.h"
+#include "ops/rows.h"
 #include "run/scheduler.h"
 
 #define EVERY_PRESET 1000
@@ -92,8 +93,8 @@ static void put_ms(Text *t, const char *key, uint64_t ns) {
 static void put_row(Text *t, const Row *row, const VisitView *v, const Gauge *g) {
     bool busy = g->running || g->waits != NULL || v->busy_since != 0;
     json_open(t, NULL, '{');
-    shape_pid(t, "pid", row->pid);
-    shape_name(t, "name", row->pid);
+    rows_put_pid(t, "pid", row->pid);
+    rows_put_name(t, "name", row->pid);
     json_words(t, "behaviour", v->behaviour->source->name);
     json_words(t, "version", v->behaviour->version);
     json_words(t, "state", g->running ? "running" : v->state);
@@ -229,8 +230,8 @@ static void do_slow(Request *r) {
         json_words(&t, "behaviour", s->behaviour);
         json_words(&t, "handler", gauge_handler(s->handler));
         put_ms(&t, "took", s->took);
-        shape_pid(&t, "pid", s->pid);
-        json_number(&t, "at", shape_ms(s->at));
+        rows_put_pid(&t, "pid", s->pid);
+        json_number(&t, "at", rows_ms(s->at));
         if (s->running) json_bool(&t, "running", true);
         json_integer(&t, "times", (int64_t)s->times);
         json_integer(&t, "timed", (int64_t)s->timed);

@@ -5,8 +5,9 @@
 #include <uv.h>
 #include "actor/gauge.h"
 #include "actor/trace.h"
+#include "ground/clock.h"
 #include "ops/request.h"
-#include "ops/shape.h"
+#include "ops/rows.h"
 
 #define EVERY_MS 40  /* between two looks */
 #define REST_MS 100  /* ... after one that had much to tell: so 10,000 events a second are told, and no more */
@@ -40,10 +41,10 @@ static void put_event(Text *t, const TraceEvent *e) {
     size_t name = strcspn(e->text, "(");
     json_open(t, NULL, '{');
     put_fixed(t, "at", e->at, 3);
-    shape_pid(t, "pid", e->pid);
+    rows_put_pid(t, "pid", e->pid);
     json_words(t, "way", trace_ways[e->way]);
     json_string(t, "name", e->text, name);
-    shape_pid(t, e->way == TRACE_OUT ? "to" : "from", e->other);
+    rows_put_pid(t, e->way == TRACE_OUT ? "to" : "from", e->other);
     if (e->kind == MESSAGE_ASK) json_bool(t, "ask", true);
     if (e->way == TRACE_DONE) {
         put_fixed(t, "took", e->took, 6);

@@ -5,9 +5,10 @@
 #include <string.h>
 #include "actor/gauge.h"
 #include "actor/visit.h"
+#include "ground/clock.h"
 #include "mail/atom.h"
 #include "ops/request.h"
-#include "ops/shape.h"
+#include "ops/rows.h"
 
 #define CHAIN_MOST 100
 
@@ -41,7 +42,7 @@ static void put_end(Text *t, const Step *s) {
     const char *handler = gauge_handler(s->g.handler);
     pid_text(s->v.pid, who);
     if (s->g.running) {
-        snprintf(text, sizeof text, "%s runs its handler '%s', for %.0f ms", who, handler, shape_ago(since(s)));
+        snprintf(text, sizeof text, "%s runs its handler '%s', for %.0f ms", who, handler, rows_ms_since(since(s)));
     } else if (strcmp(s->v.state, "newborn") == 0) {
         snprintf(text, sizeof text, "%s is just born and waits for a worker", who);
     } else if (strcmp(s->v.state, "ending") == 0) {
@@ -60,8 +61,8 @@ static void put_end(Text *t, const Step *s) {
 
 static void put_step(Text *t, const Step *s) {
     json_open(t, NULL, '{');
-    shape_pid(t, "pid", s->v.pid);
-    shape_name(t, "name", s->v.pid);
+    rows_put_pid(t, "pid", s->v.pid);
+    rows_put_name(t, "name", s->v.pid);
     json_words(t, "behaviour", s->v.behaviour->source->name);
     json_words(t, "state", s->g.running ? "running" : s->v.state);
     bool busy = s->g.running || s->g.waits != NULL || s->v.busy_since != 0;
@@ -70,14 +71,14 @@ static void put_step(Text *t, const Step *s) {
     json_words(t, "waits", waits(s) ? s->g.waits : NULL);
     if (waits(s)) {
         const char *question = strcmp(s->g.waits, "ask") == 0 ? gauge_handler(s->question) : "";
-        if (s->g.whom != 0) shape_pid(t, "for", s->g.whom);
+        if (s->g.whom != 0) rows_put_pid(t, "for", s->g.whom);
         if (question[0] != '\0') json_words(t, "question", question);
         if (s->g.until != 0) {
             uint64_t now = clock_now();
-            json_number(t, "left", s->g.until > now ? shape_ms(s->g.until - now) : 0);
+            json_number(t, "left", s->g.until > now ? rows_ms(s->g.until - now) : 0);
         }
     }
-    if (busy && since(s) != 0) json_number(t, "since", shape_ago(since(s)));
+    if (busy && since(s) != 0) json_number(t, "since", rows_ms_since(since(s)));
     json_close(t, '}');
 }
 

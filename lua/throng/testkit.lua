@@ -390,6 +390,17 @@ function testkit.expect_dead_letter(which, within)
   return claim("expect_dead_letter", "letters", LETTER, which, within)
 end
 
+--- Somebody has called throng.shutdown, or does so within that time; that was to be expected. The node goes on: it is
+--- the specs'. The exit code, and who it was.
+---@param within? number
+---@return integer code, pid from
+function testkit.expect_shutdown(within)
+  within = check_within(within, 2)
+  local found_ = stage.wait(within, function() return table.remove(stage.shutdowns, 1) end)
+  if not found_ then return blame(("expected throng.shutdown within %g ms"):format(within)) end
+  return found_.code, found_.from
+end
+
 --- In this test these do not matter.
 ---@param ... "crashes"|"dead_letters"|"leaks"
 function testkit.allow(...)

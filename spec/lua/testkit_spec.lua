@@ -27,7 +27,7 @@ describe("throng test", function()
                                    here .. "/spec/lua/testkit"}}
     assert.are.equal("", r.err)
     assert.are.equal(0, r.code, r.out)
-    assert.matches("24 successes / 0 failures / 0 errors", r.out)
+    assert.matches("26 successes / 0 failures / 0 errors", r.out)
   end)
 
   it("runs the world's specs on two workers, too", function()
@@ -86,6 +86,7 @@ describe("throng test", function()
         it("terminate", function() testkit.spawn({terminate = function() error("at the end") end}) end)
         it("loop", function() while true do end end)
         it("stubborn", function() while true do pcall(function() while true do end end) end end)
+        it("shutdown", function() testkit.spawn {init = function() throng.shutdown(0) end} end)
         it("good", function() end)
       ]]}, "--timeout", "150", "--seed", "77")
     end)
@@ -133,6 +134,10 @@ describe("throng test", function()
 
     it("whose inline behaviour uses what can't go along, by its name", function()
       holds("upvalue", "error", "on_go, its upvalue 'p': a table with a metatable can't go into another actor")
+    end)
+
+    it("in which somebody would end the node", function()
+      holds("shutdown", "failure", "nobody expected: throng.shutdown(0) by <")
     end)
 
     it("that does not end, also if it catches errors", function()

@@ -218,6 +218,10 @@ describe("who looks on from outside", function()
       assert(lost > 0, "it was never full")
       assert.equal(ins, dones)
       assert.equal(2 * 20001, told + lost)
+      send("echo1", "say", '"after"') -- there is room again
+      local after <const> = pieces(id, 2)
+      assert.equal('say("after")', after[1].text)
+      assert.equal("done", after[2].way)
       c:ask("cancel", {id = id})
     end)
 

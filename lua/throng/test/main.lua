@@ -436,6 +436,7 @@ end
 -- ---- the actor ----
 
 function Main:init(...)
+  testing.be_runner()
   throng.send(throng.self(), "run", ...)
 end
 
@@ -455,13 +456,13 @@ function Main:on_run(...)
   io.flush()
   testing.limit(0)
   testing.real_time(true)
-  if ok then return throng.shutdown(result) end
+  if ok then return testing.shutdown(result) end
   if type(result) == "table" then
     io.stderr:write("throng: ", result.usage, " ('throng test --help' shows what there is)\n")
-    return throng.shutdown(2)
+    return testing.shutdown(2)
   end
   io.stderr:write("throng: ", result, "\n")
-  throng.shutdown(1)
+  testing.shutdown(1)
 end
 
 return Main

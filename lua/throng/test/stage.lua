@@ -9,7 +9,7 @@ local STOP_MS <const> = 10000 -- for those under test, to end in order when thei
 
 local stage = {
   stand_ins = {}, -- by number
-  crashes = {}, letters = {}, problems = {}, -- of the test that runs, unless expected
+  crashes = {}, letters = {}, shutdowns = {}, problems = {}, -- of the test that runs, unless expected
   spawned = {},   -- pids, in order
   before = {},    -- who was there before the test, by pid
   tickets = {},   -- of those who wait for something to happen
@@ -105,6 +105,9 @@ function stage.trouble()
   for _, letter in ipairs(stage.letters) do
     if not stage.allowed.dead_letters then lines[#lines + 1] = "nobody expected: " .. stage.show_letter(letter) end
   end
+  for _, s in ipairs(stage.shutdowns) do
+    lines[#lines + 1] = ("nobody expected: throng.shutdown(%d) by %s"):format(s.code, who(s.from))
+  end
   for _, problem in ipairs(stage.problems) do lines[#lines + 1] = problem end
   return #lines > 0 and table.concat(lines, "\n") or nil
 end
@@ -153,6 +156,12 @@ end
 function handlers.on_dead_letter(_, letter)
   if stage.cleaning then return end
   table.insert(stage.letters, letter)
+  stage.poke()
+end
+
+handlers["on_testkit: shutdown"] = function(_, code)
+  if stage.cleaning then return end
+  table.insert(stage.shutdowns, {code = code, from = throng.sender()})
   stage.poke()
 end
 
@@ -248,7 +257,7 @@ function stage.finish()
   for _, report in ipairs(stage.late or {}) do
     if not stage.allowed.crashes then lines[#lines + 1] = "when it was stopped: " .. stage.show_crash(report) end
   end
-  stage.crashes, stage.letters, stage.problems, stage.allowed = {}, {}, {}, {}
+  stage.crashes, stage.letters, stage.shutdowns, stage.problems, stage.allowed = {}, {}, {}, {}, {}
   stage.spawned, stage.cleaning = {}, false
   testing.real_time(stage.real)
   return #lines > 0 and table.concat(lines, "\n") or nil

@@ -297,6 +297,19 @@ describe("between tests", function()
     assert.are.equal("hi", before:ask("hi"))
   end)
 
+  it("has an init that fails as an error of spawn, and not once more", function()
+    local ok, failure = pcall(testkit.spawn, {init = function() error("no start") end})
+    assert.is_false(ok)
+    assert.matches("no start", failure.message)
+  end)
+
+  it("has its shutdowns where they are expected, and the node goes on", function()
+    local actor = testkit.spawn {on_end = function() throng.after(50, "now") end,
+                                 on_now = function() throng.shutdown(3) end}
+    actor:send("end")
+    assert.are.same({3, actor}, {testkit.expect_shutdown(50)})
+  end)
+
   it("has its crashes where they are expected", function()
     local actor = testkit.spawn {on_go = function() error({code = "mine", message = "planned"}) end}
     actor:send("go")
