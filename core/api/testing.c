@@ -406,8 +406,8 @@ static int is_terminal(lua_State *L) {
 int testing_load(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"advance", advance}, {"forget", forget}, {"real_time", real_time}, {"seconds", seconds}, {"wall", wall},
-        {"ticket", ticket}, {"park", park}, {"unpark", unpark}, {"limit", set_limit_here}, {"reseed", reseed}, {"be_runner", be_runner},
-        {"shutdown", do_shutdown},
+        {"ticket", ticket}, {"park", park}, {"unpark", unpark}, {"limit", set_limit_here}, {"reseed", reseed},
+        {"be_runner", be_runner}, {"shutdown", do_shutdown},
         {"living", living}, {"alive", alive}, {"name_of", name_of}, {"source", source}, {"undump", undump},
         {"set_upvalue", set_upvalue}, {"fault", fault}, {"fault_off", fault_off}, {"fault_count", fault_count},
         {"faults_none", faults_none}, {"add_path", add_path}, {"kind_of", kind_of}, {"list", list},

@@ -15,7 +15,7 @@
 void testing_open(void);  /* from now on this is a node for tests; time stands still when the loop is there */
 void testing_close(void); /* the loop's thread is there; nobody else is */
 bool testing_is_on(void);
-/* In a node for tests throng.shutdown of those under test is a message to who runs the specs. False: it is to be done. */
+/* In a node for tests throng.shutdown is a message to who runs the specs. False: it is to be done. */
 bool testing_takes_shutdown(Actor *a, int code);
 bool testing_at_rest(void);                        /* SchedulerCalls.at_rest */
 void testing_timer(uint64_t owner, uint64_t tag);  /* LoopCalls.timer: as actor_timer, and what faults held up */

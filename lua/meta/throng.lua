@@ -129,8 +129,7 @@ function throng.spawn(module, ...) end
 ---@field link? boolean               as throng.link, without a gap
 ---@field memory? integer             bytes its VM may hold, from 65536 on; setting actor.memory if not given
 ---@field mailbox? throng.MailboxOptions  what is not given is the behaviour's
----@field allow? ("io"|"os"|"debug"|"package"|"reload")[] libraries that are closed otherwise, and throng.reload; only
----                                   what one was allowed oneself
+---@field allow? ("io"|"os"|"debug"|"package"|"reload")[] what is closed otherwise; only what one was allowed oneself
 ---@field restarts? integer           how many it replaces, one after the other: a crash report says so
 ---@field wait? number                wait this many ms for init, and raise its error, or the code "timeout"
 ---@field pid? pid                    with wait, spawn_with puts it here before it waits, for who has to end the newborn
