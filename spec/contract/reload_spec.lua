@@ -383,6 +383,33 @@ describe("a reload", function()
     assert.are.same({true, 1}, {r[5], r[6]}, r[7])
   end)
 
+  it("takes all back when one that was ready, and has worked since, fails to migrate after all", function()
+    local r = table.pack(run [[
+      function Me:init()
+        guy(1)
+        local pids = {}
+        for i = 1, 4 do pids[i] = throng.spawn_with({name = i == 4 and "a" or nil}, "guy") end
+        guy(2, "function Guy:migrate() self.hunger = 1000 if throng.self() == throng.whereis 'a' then "
+          .. "assert(throng.register 'a is ready', 'not twice') "
+          .. "else while not throng.whereis 'a has worked' do end end end")
+        throng.fork(function()
+          while not throng.whereis "a is ready" do throng.sleep(1) end
+          pids[4]:send "tick"
+          pids[4]:ask "hunger"
+          throng.register "a has worked"
+        end)
+        local stage, report = reload()
+        local sum, born = 0, throng.spawn "guy"
+        pids[5] = born
+        for _, pid in ipairs(pids) do pid:send "tick" sum = sum + pid:ask "hunger" end
+        done(stage, report.message:match "not twice", report.actor == pids[4], report.as_is, sum,
+             throng.versions("guy")[2].actors, throng.versions("guy")[2].current)
+      end
+    ]])
+    r.n = nil
+    assert.are.same({"migrate", "not twice", true, 0, 6, 5, true}, r)
+  end)
+
   it("goes on without an actor that is killed in the middle, and ends with who asked for it", function()
     local r = table.pack(run([[
       function Me:init()
