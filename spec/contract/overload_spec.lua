@@ -404,9 +404,14 @@ end)
 
 describe("throng.info", function()
   it("is nil for the dead, and has the mailbox of the living, also one's own", function()
-    assert.are.same({"nil", {depth = 0, limit = 100000, full = "refuse", dropped = 0, refused = 0}}, {run [[
+    assert.are.same({"nil", {depth = 0, limit = 100000, full = "refuse", dropped = 0, refused = 0,
+                             behaviour = "main", version = 16}}, {run [[
       function Me:init() throng.kill(throng.spawn_with({monitor = true}, "box")) end
-      function Me:on_down(pid) done(throng.info(pid), throng.info(throng.self())) end
+      function Me:on_down(pid)
+        local info = throng.info(throng.self())
+        info.version = #info.version
+        done(throng.info(pid), info)
+      end
     ]]})
   end)
 
