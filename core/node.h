@@ -3,6 +3,7 @@
 #ifndef NODE_H
 #define NODE_H
 #include "ground/log.h"
+#include "net/cluster.h"
 
 typedef struct NodeOptions {
     const char *name; /* NULL = "throng" */
@@ -13,6 +14,7 @@ typedef struct NodeOptions {
     const char *module; /* ... or, if `file` is NULL, its module, by require path; then `.` is looked in, too */
     char **args;      /* its init's arguments */
     int arg_count;
+    ClusterOptions net; /* its `name` is set by node_run */
 } NodeOptions;
 
 int node_run(const NodeOptions *options); /* an exit code */

@@ -1,0 +1,759 @@
+#include "net/cluster.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <uv.h>
+#include "ground/clock.h"
+#include "ground/config.h"
+#include "ground/log.h"
+#include "mail/codec.h"
+#include "mail/groups.h"
+#include "mail/names.h"
+#include "mail/post.h"
+#include "net/conn.h"
+#include "net/members.h"
+#include "net/secret.h"
+#include "run/loop.h"
+
+#define TICK_MS 50
+#define SWEEP_MS 5
+#define SWEEPS_IDLE 200   /* sweeps without a stir until they stop */
+#define RETRY_FIRST_MS 100
+#define RETRY_MOST_MS 2000
+#define LEARNED_KEPT_MS 600000
+#define YIELD_MS 1000     /* how long who need not dial waits for the other to */
+#define YOUNG_MS 2000     /* a session younger than that may not be known to the other side yet */
+#define FAREWELL_MS 1000
+#define TARGETS_MOST 4096
+
+typedef struct Target { /* an address to have a link to */
+    struct Target *next;
+    char text[ADDRESS_TEXT], said[CONN_WHY]; /* said: what was logged last, and is not again */
+    bool given;    /* by --join: for ever */
+    bool gone;     /* to be freed when nothing holds it: it is ourselves, or out of time */
+    bool resolving;
+    Link *link;    /* who was met there last */
+    Conn *conn;
+    uint64_t next_try, until; /* clock_now */
+    unsigned fails;
+    uv_getaddrinfo_t request;
+} Target;
+
+/* The loop's thread alone, but for what is written by cluster_open before it submits the first job. */
+static struct {
+    bool open, closing, insecure;
+    Hello ours;
+    unsigned char secret[SECRET_MAX];
+    Target *targets;
+    unsigned target_count;
+    uv_timer_t tick, sweep, resume;
+    uv_poll_t listener;
+    int listen_fd;
+    uint64_t last_tick, last_beat;
+    uint64_t sessions;      /* numbers we gave out */
+    unsigned idle_sweeps;
+    char (*addresses)[ADDRESS_TEXT]; /* by number: where that node listens, "" = nowhere known */
+    uint64_t *heard;        /* by number: when it was last heard of */
+} cluster;
+
+static atomic_bool is_open;   /* there are links; written by cluster_open and _close, relaxed: a moment's view will do */
+static atomic_bool sweeping;  /* the sweep's timer runs. See stir */
+static atomic_bool stirred;   /* since the last sweep */
+
+/* ---- sweeping ---- */
+
+static Link *link_at(uint32_t i) { return members_find(i); }
+
+static void flush_links(void) {
+    uint32_t most = members_count();
+    for (uint32_t i = 1; i <= most; i++) link_flush(link_at(i));
+}
+
+static void on_sweep(uv_timer_t *timer) {
+    (void)timer;
+    if (atomic_exchange_explicit(&stirred, false, memory_order_relaxed)) cluster.idle_sweeps = 0;
+    else cluster.idle_sweeps++;
+    if (cluster.idle_sweeps > SWEEPS_IDLE) {
+        uv_timer_stop(&cluster.sweep);
+        atomic_store_explicit(&sweeping, false, memory_order_relaxed);
+    }
+    flush_links();
+}
+
+static void start_sweep(void *unused) {
+    (void)unused;
+    if (!cluster.open) return;
+    cluster.idle_sweeps = 0;
+    uv_timer_start(&cluster.sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+}
+
+/* Somebody put bytes down, under the link's lock, and then looks at `sweeping`; who stops the sweep clears it, and then
+ * takes each link's lock to flush it. Whoever has the lock later sees what the other did: no bytes are left behind. */
+static void stir(void) {
+    if (!atomic_load_explicit(&stirred, memory_order_relaxed))
+        atomic_store_explicit(&stirred, true, memory_order_relaxed);
+    if (atomic_load_explicit(&sweeping, memory_order_relaxed) ||
+        atomic_exchange_explicit(&sweeping, true, memory_order_relaxed))
+        return;
+    if (loop_submit(start_sweep, NULL) < 0) atomic_store_explicit(&sweeping, false, memory_order_relaxed);
+}
+
+/* ---- a link's wishes ---- */
+
+static Conn *conn_of(const Link *l) {
+    for (Conn *c = conn_first(); c != NULL; c = conn_next(c))
+        if (conn_link(c) == l) return c;
+    return NULL;
+}
+
+static void unblock(void *link) {
+    Conn *c = conn_of(link);
+    if (c != NULL) conn_unblock(c);
+}
+
+/* On any thread, under the link's lock. Without memory for the job, on_tick does it. */
+static void blocked(Link *l) { loop_submit(unblock, l); }
+
+static void on_resume(uv_timer_t *timer) {
+    (void)timer;
+    for (Conn *c = conn_first(), *next; c != NULL; c = next) {
+        next = conn_next(c);
+        if (conn_link(c) == NULL) continue;
+        int err = link_resume(conn_link(c));
+        if (err < 0) conn_close(c, err == UV_EPROTO ? link_fault(conn_link(c)) : uv_strerror(err));
+    }
+    link_flush_all();
+}
+
+static void paused(Link *l) {
+    (void)l;
+    if (!uv_is_active((uv_handle_t *)&cluster.resume)) uv_timer_start(&cluster.resume, on_resume, 1, 0);
+}
+
+/* ---- who hears of nodes coming and going ---- */
+
+/* Guards which nodes are told to be up, by number: so that who subscribes meanwhile hears of each once. */
+static pthread_mutex_t watching = PTHREAD_MUTEX_INITIALIZER;
+static bool told_up[PID_NODES];
+
+static Message *notice_of(const char *node, const char *state) {
+    Message *msg = post_notice(TOPIC_NODE);
+    if (msg != NULL && codec_put_string(&msg, node, strlen(node)) == 0 &&
+        codec_put_string(&msg, state, strlen(state)) == 0)
+        return msg;
+    message_free(msg);
+    log_format(LOG_ERROR, "", "out of memory: nobody was told that node %s is %s", node, state);
+    return NULL;
+}
+
+static void notify(const Link *l, bool up) {
+    pthread_mutex_lock(&watching);
+    told_up[link_index(l)] = up;
+    Message *msg = topic_wanted(TOPIC_NODE) ? notice_of(link_name(l), up ? "up" : "down") : NULL;
+    if (msg != NULL) post_notify(TOPIC_NODE, msg, 0);
+    pthread_mutex_unlock(&watching);
+}
+
+/* ---- targets ---- */
+
+static Target *target_add(const char *text, bool given) {
+    for (Target *t = cluster.targets; t != NULL; t = t->next)
+        if (strcmp(t->text, text) == 0) return t;
+    if (cluster.target_count >= TARGETS_MOST) return NULL;
+    Target *t = calloc(1, sizeof *t);
+    if (t == NULL) return NULL;
+    snprintf(t->text, sizeof t->text, "%s", text);
+    t->given = given;
+    t->next = cluster.targets;
+    cluster.targets = t;
+    cluster.target_count++;
+    return t;
+}
+
+/* One line, unless it is the same as before. */
+static void say(Target *t, const char *why) {
+    if (strcmp(t->said, why) == 0) return;
+    snprintf(t->said, sizeof t->said, "%s", why);
+    if (*why != '\0') log_format(t->given ? LOG_WARN : LOG_INFO, "", "not joined at %s: %s", t->text, why);
+}
+
+static void failed(Target *t) {
+    unsigned shift = t->fails < 6 ? t->fails : 6;
+    uint64_t wait = (uint64_t)RETRY_FIRST_MS << shift, jitter = 0;
+    if (wait > RETRY_MOST_MS) wait = RETRY_MOST_MS;
+    secret_random(&jitter, sizeof jitter); /* else: all at once, and no harm */
+    t->fails++;
+    t->next_try = clock_now() + (wait + jitter % (wait / 2)) * CLOCK_NS_PER_MS;
+}
+
+static bool refused_as_plain(Target *t, const struct sockaddr_storage *a) {
+    if (cluster.insecure || address_loopback(a)) return false;
+    say(t, "it is beyond loopback, and the connection would be plain (--insecure allows that)");
+    failed(t);
+    return true;
+}
+
+static void dial(Target *t, const struct sockaddr_storage *a) {
+    if (refused_as_plain(t, a)) return;
+    int fd = address_dial(a);
+    if (fd < 0) {
+        say(t, uv_strerror(fd));
+        failed(t);
+        return;
+    }
+    Conn *c = conn_new(fd, true, a, t);
+    t->conn = c;
+    if (c == NULL) failed(t);
+}
+
+static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found) {
+    Target *t = request->data;
+    t->resolving = false;
+    if (status == 0 && found != NULL && found->ai_addrlen <= sizeof(struct sockaddr_storage) && cluster.open &&
+        !cluster.closing && !t->gone) {
+        struct sockaddr_storage a = {0};
+        memcpy(&a, found->ai_addr, found->ai_addrlen);
+        dial(t, &a);
+    } else if (status < 0 && cluster.open) {
+        say(t, uv_strerror(status));
+        failed(t);
+    }
+    uv_freeaddrinfo(found);
+    if (!cluster.open) free(t); /* it was left to us */
+}
+
+static void try(Target *t) {
+    char host[ADDRESS_TEXT], service[16];
+    int port;
+    struct sockaddr_storage a;
+    if (!address_split(t->text, host, &port)) { /* learned ones may be anything */
+        t->gone = true;
+        return;
+    }
+    if (address_numeric(host, port, &a)) {
+        dial(t, &a);
+        return;
+    }
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    snprintf(service, sizeof service, "%d", port);
+    t->request.data = t;
+    t->resolving = uv_getaddrinfo(loop_uv(), &t->request, resolved, host, service, &hints) == 0;
+    if (!t->resolving) failed(t);
+}
+
+static void try_targets(uint64_t now) {
+    for (Target **at = &cluster.targets, *t; (t = *at) != NULL;) {
+        bool held = t->conn != NULL || t->resolving;
+        if (t->gone && !held) {
+            *at = t->next;
+            cluster.target_count--;
+            free(t);
+            continue;
+        }
+        at = &t->next;
+        if (held || t->gone) continue;
+        if (t->link != NULL && link_is_up(t->link)) {
+            t->until = now + LEARNED_KEPT_MS * CLOCK_NS_PER_MS;
+            t->fails = 0;
+            continue;
+        }
+        if (!t->given && t->until != 0 && now > t->until) t->gone = true;
+        else if (now >= t->next_try) try(t);
+    }
+}
+
+/* ---- gossip ---- */
+
+static void tell_node(Link *to, Link *about) {
+    unsigned char payload[FRAME_NAME_MAX + 1 + ADDRESS_TEXT];
+    const char *address = cluster.addresses[link_index(about)];
+    size_t name = strlen(link_name(about)) + 1, len = strlen(address);
+    memcpy(payload, link_name(about), name);
+    memcpy(payload + name, address, len);
+    link_tell(to, &(Record){.kind = RECORD_NODE, .name = link_index(about), .ref = link_incarnation(about), .to = 1,
+                            .payload = payload, .size = name + len});
+}
+
+static bool good_name(const char *name, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if (name[i] <= ' ' || name[i] >= 127) return false;
+    return len > 0 && len <= FRAME_NAME_MAX;
+}
+
+/* Another member tells of one: what it is called there we must know, where it is we try. */
+static uint32_t meet_node(Link *from, const Record *r) {
+    (void)from;
+    char name[FRAME_NAME_MAX + 1], address[ADDRESS_TEXT];
+    const char *text = (const char *)r->payload, *end = memchr(text, 0, r->size);
+    if (end == NULL || !good_name(text, (size_t)(end - text))) return MEMBERS_NOWHERE;
+    memcpy(name, text, (size_t)(end - text) + 1);
+    size_t len = r->size - (size_t)(end - text) - 1;
+    uint32_t node = members_meet(name, r->ref);
+    if (r->to != 1 || len == 0 || len >= sizeof address || node == 0 || node == MEMBERS_NOWHERE) return node;
+    memcpy(address, end + 1, len);
+    address[len] = '\0';
+    if (strlen(address) != len || !good_name(address, len > FRAME_NAME_MAX ? FRAME_NAME_MAX : len)) return node;
+    Link *l = members_find(node);
+    if (cluster.addresses[node][0] == '\0') snprintf(cluster.addresses[node], ADDRESS_TEXT, "%s", address);
+    if (link_is_up(l)) return node;
+    Target *t = target_add(address, false);
+    if (t == NULL) return node;
+    uint64_t now = clock_now();
+    t->until = now + LEARNED_KEPT_MS * CLOCK_NS_PER_MS;
+    t->link = l;
+    t->fails = 0;
+    /* Both hear of each other at about the same time: one dials. */
+    bool waits = cluster.ours.port != 0 && strcmp(cluster.ours.name, name) < 0;
+    if (t->conn == NULL) t->next_try = now + (waits ? YIELD_MS * CLOCK_NS_PER_MS : 0);
+    return node;
+}
+
+/* ---- groups and names ---- */
+
+static void tell_group(Link *l, const char *name, size_t len, uint64_t pid, bool joined) {
+    link_tell(l, &(Record){.kind = joined ? RECORD_JOIN : RECORD_LEAVE, .from = pid,
+                           .payload = (const unsigned char *)name, .size = len});
+}
+
+static void group_changed(const char *name, size_t len, uint64_t pid, bool joined) {
+    uint32_t most = members_count();
+    for (uint32_t i = 1; i <= most; i++) tell_group(link_at(i), name, len, pid, joined);
+}
+
+static void tell_joined(void *link, const char *name, size_t len, uint64_t pid) {
+    tell_group(link, name, len, pid, true);
+}
+
+static void answer_name(const Record *r) {
+    Message *msg = message_new(MESSAGE_REPLY, 16);
+    uint64_t pid = names_find((const char *)r->payload, r->size);
+    if (msg == NULL || (pid != 0 ? codec_put_pid(&msg, pid) : codec_put_nil(&msg)) < 0) {
+        message_free(msg); /* the asker's deadline ends it */
+        return;
+    }
+    msg->to = r->from;
+    msg->ref = r->ref;
+    post_deliver(msg);
+}
+
+static void record_came(Link *l, const Record *r) {
+    (void)l;
+    const char *name = (const char *)r->payload;
+    if (r->kind == RECORD_JOIN) {
+        if (groups_join(name, r->size, r->from) == UV_ENOMEM)
+            log_format(LOG_ERROR, "", "out of memory: a member of a group on another node was lost");
+    } else if (r->kind == RECORD_LEAVE) {
+        groups_leave(name, r->size, r->from);
+    } else if (r->kind == RECORD_WHEREIS) {
+        answer_name(r);
+    }
+}
+
+/* ---- connections ---- */
+
+static Link *met(const Hello *theirs) {
+    uint32_t node = members_meet(theirs->name, theirs->incarnation);
+    return node == 0 || node == MEMBERS_NOWHERE ? NULL : members_find(node);
+}
+
+/* The link to whoever has that name just now. */
+static Link *holder(const char *name) {
+    uint32_t most = members_count();
+    for (uint32_t i = 1; i <= most; i++) {
+        Link *l = link_at(i);
+        if (strcmp(link_name(l), name) == 0 && link_is_up(l)) return l;
+    }
+    return NULL;
+}
+
+static bool conn_met(Conn *c, const Hello *theirs, char why[CONN_WHY]) {
+    Target *t = conn_context(c);
+    Link *held = holder(theirs->name);
+    if (theirs->incarnation == cluster.ours.incarnation) {
+        if (t != NULL) t->gone = true; /* it leads to ourselves */
+        return false;
+    }
+    if (strcmp(theirs->name, cluster.ours.name) == 0) {
+        snprintf(why, CONN_WHY, "the name '%.64s' is ours: nodes of a cluster need names of their own (--name)",
+                 theirs->name);
+        return false;
+    }
+    if (held != NULL && link_incarnation(held) != theirs->incarnation) {
+        snprintf(why, CONN_WHY, "the name '%.64s' is held by another node that is up", theirs->name);
+        return false;
+    }
+    Link *l = met(theirs);
+    if (l == NULL) {
+        snprintf(why, CONN_WHY, "we have met too many nodes");
+        return false;
+    }
+    if (t != NULL) t->link = l;
+    return !(held != NULL && conn_dialed(c)); /* there is a way already: without a word */
+}
+
+static uint64_t session_with(const Hello *theirs) {
+    Link *l = met(theirs);
+    return l != NULL ? link_session(l) : 0;
+}
+
+static uint64_t decide(Conn *c, const Hello *theirs, uint64_t session, char why[CONN_WHY]) {
+    if (!conn_met(c, theirs, why)) return 0; /* it may have changed since */
+    Link *l = met(theirs);
+    Conn *before = conn_of(l);
+    if (before != NULL) {
+        /* It knows of ours, or does not know of it yet: this one is too much. Else it has lost the other. */
+        if (session == link_session(l) || clock_now() - conn_born(before) < YOUNG_MS * CLOCK_NS_PER_MS) return 0;
+        conn_close(before, "it has connected anew");
+    }
+    return ++cluster.sessions;
+}
+
+/* Where others can reach it: what it said, or with which address it is seen. */
+static void note_address(Conn *c, Link *l, const Hello *theirs) {
+    struct sockaddr_storage a;
+    char *out = cluster.addresses[link_index(l)];
+    *out = '\0';
+    if (theirs->port == 0) return;
+    if (theirs->host[0] != '\0') {
+        snprintf(out, ADDRESS_TEXT, strchr(theirs->host, ':') != NULL ? "[%s]:%d" : "%s:%d", theirs->host,
+                 theirs->port);
+        return;
+    }
+    conn_peer(c, &a);
+    address_set_port(&a, theirs->port);
+    address_show(&a, out);
+}
+
+static Link *begin(Conn *c, const Hello *theirs, int fd, uint64_t session) {
+    Link *l = met(theirs);
+    uint32_t most = members_count(), index = link_index(l);
+    Conn *before = conn_of(l);
+    if (before != NULL) conn_close(before, "it has connected anew");
+    for (uint32_t i = 1; i <= most; i++) /* one process at a time has a name: those before are gone */
+        if (i != index && strcmp(link_name(link_at(i)), theirs->name) == 0) link_bury(link_at(i));
+    note_address(c, l, theirs);
+    cluster.heard[index] = clock_now();
+    members_begin(l, fd, session, theirs);
+    for (uint32_t i = 1; i <= most; i++) { /* everybody hears of everybody */
+        if (i == index || !link_is_up(link_at(i))) continue;
+        if (cluster.addresses[i][0] != '\0') tell_node(l, link_at(i));
+        if (cluster.addresses[index][0] != '\0') tell_node(link_at(i), l);
+    }
+    groups_tell(tell_joined, l);
+    log_format(LOG_INFO, "", "node %s is up (%s)", theirs->name, conn_where(c));
+    Target *t = conn_context(c);
+    if (t == NULL && cluster.addresses[index][0] != '\0') { /* it dialed; if it is lost, we dial, too */
+        Target *back = target_add(cluster.addresses[index], false);
+        if (back != NULL) back->link = l;
+    }
+    if (t != NULL) t->said[0] = '\0';
+    notify(l, true);
+    return l;
+}
+
+static void over(Conn *c, Link *l, const char *why, uint64_t unconfirmed) {
+    Target *t = conn_context(c);
+    if (t != NULL) {
+        t->conn = NULL;
+        if (l == NULL) {
+            say(t, why);
+            failed(t);
+        } else {
+            t->fails = 0;
+            t->next_try = clock_now() + RETRY_FIRST_MS * CLOCK_NS_PER_MS;
+        }
+    } else if (l == NULL && *why != '\0') {
+        log_format(strncmp(why, "refused", 7) == 0 ? LOG_WARN : LOG_DEBUG, "", "a connection from %s ended: %s",
+                   conn_where(c), why);
+    }
+    if (l == NULL) return;
+    groups_forget_node(link_index(l));
+    char lost[96] = "";
+    if (unconfirmed > 0)
+        snprintf(lost, sizeof lost, "; %llu messages to it may have been lost on the way",
+                 (unsigned long long)unconfirmed);
+    log_format(cluster.closing ? LOG_INFO : LOG_WARN, "", "node %s is down: %s%s", link_name(l),
+               *why != '\0' ? why : "the connection ended", lost);
+    notify(l, false);
+}
+
+static void on_connection(uv_poll_t *poll, int status, int events) {
+    (void)poll, (void)events;
+    struct sockaddr_storage who;
+    int fd;
+    for (int i = 0; status == 0 && i < CONN_STRANGERS && (fd = address_accept(cluster.listen_fd, &who)) >= 0; i++)
+        conn_new(fd, false, &who, NULL);
+    link_flush_all();
+}
+
+/* ---- time ---- */
+
+/* `late`: this process itself stood still, so that others seem to have been silent. */
+static void beat(uint64_t now, bool late) {
+    for (Conn *c = conn_first(), *next; c != NULL; c = next) {
+        next = conn_next(c);
+        uint64_t patience = (uint64_t)config.net_timeout * CLOCK_NS_PER_MS;
+        if (!conn_is_up(c)) {
+            if (now > conn_born(c) && now - conn_born(c) > patience) conn_close(c, "no answer in time (net.timeout)");
+            continue;
+        }
+        Link *l = conn_link(c);
+        bool heard, spoke;
+        link_pulse(l, &heard, &spoke);
+        if (heard || late) cluster.heard[link_index(l)] = now;
+        if (!spoke) link_tell(l, &(Record){.kind = RECORD_PING});
+        uint64_t last = cluster.heard[link_index(l)];
+        if (now <= last || now - last <= patience) continue;
+        char why[CONN_WHY];
+        snprintf(why, sizeof why, "not a word for %lld ms (net.timeout)", (long long)config.net_timeout);
+        conn_close(c, why);
+    }
+}
+
+static void on_tick(uv_timer_t *timer) {
+    (void)timer;
+    uint64_t now = clock_tick(), since = now - cluster.last_tick, beats = (uint64_t)config.net_heartbeat,
+             longest = (uint64_t)config.net_timeout / 4;
+    bool late = cluster.last_tick != 0 && since > (uint64_t)config.net_timeout / 2 * CLOCK_NS_PER_MS;
+    cluster.last_tick = now;
+    if (!cluster.closing) try_targets(now);
+    if (now - cluster.last_beat >= (beats < longest ? beats : longest) * CLOCK_NS_PER_MS || late) {
+        cluster.last_beat = now;
+        beat(now, late);
+    }
+    for (Conn *c = conn_first(); c != NULL; c = conn_next(c))
+        if (conn_link(c) != NULL) link_confirm(conn_link(c));
+    flush_links();
+    link_flush_all();
+}
+
+/* ---- opening and closing ---- */
+
+static int complain(char *err, size_t size, int code, const char *option, const char *what, const char *why) {
+    snprintf(err, size, "%s %.300s: %s", option, what, why);
+    return code;
+}
+
+static int open_listener(const ClusterOptions *o, char *err, size_t err_size) {
+    char host[ADDRESS_TEXT], text[ADDRESS_TEXT];
+    struct sockaddr_storage a;
+    int port;
+    if (!address_split(o->listen, host, &port))
+        return complain(err, err_size, UV_EINVAL, "--listen", o->listen, "HOST:PORT, such as 127.0.0.1:7101 or [::1]:0");
+    if (strcmp(host, "localhost") == 0) strcpy(host, "127.0.0.1");
+    if (!address_numeric(host, port, &a))
+        return complain(err, err_size, UV_EINVAL, "--listen", o->listen, "an address of this machine, as a number");
+    if (!o->insecure && !address_loopback(&a))
+        return complain(err, err_size, UV_EPERM, "--listen", o->listen,
+                        "beyond loopback, and connections would be plain: --insecure allows that");
+    if ((cluster.listen_fd = address_listen(&a)) < 0) {
+        int code = cluster.listen_fd;
+        return complain(err, err_size, code, "--listen", o->listen, uv_strerror(code));
+    }
+    socklen_t len = sizeof a;
+    getsockname(cluster.listen_fd, (struct sockaddr *)&a, &len);
+    cluster.ours.port = (uint16_t)address_port(&a);
+    address_show(&a, text);
+    if (!address_any(&a) && strlen(host) <= FRAME_NAME_MAX)
+        snprintf(cluster.ours.host, sizeof cluster.ours.host, "%.64s", host);
+    log_format(LOG_INFO, "", "listening for nodes of the cluster %s on %s", cluster.ours.cluster, text);
+    return 0;
+}
+
+static int add_given(const ClusterOptions *o, char *err, size_t err_size) {
+    char *all = strdup(o->join), *rest = all, *text;
+    int code = all != NULL ? 0 : UV_ENOMEM;
+    while (code == 0 && (text = strsep(&rest, ",")) != NULL) {
+        char host[ADDRESS_TEXT];
+        struct sockaddr_storage a;
+        int port;
+        if (!address_split(text, host, &port) || port == 0)
+            code = complain(err, err_size, UV_EINVAL, "--join", text, "HOST:PORT[,HOST:PORT], such as 127.0.0.1:7101");
+        else if (!o->insecure && address_numeric(host, port, &a) && !address_loopback(&a))
+            code = complain(err, err_size, UV_EPERM, "--join", text,
+                            "beyond loopback, and the connection would be plain: --insecure allows that");
+        else if (target_add(text, true) == NULL)
+            code = complain(err, err_size, UV_ENOMEM, "--join", text, "out of memory, or too many");
+    }
+    free(all);
+    return code;
+}
+
+static void free_targets(void) {
+    while (cluster.targets != NULL) {
+        Target *t = cluster.targets;
+        cluster.targets = t->next;
+        if (t->conn != NULL) conn_drop_context(t->conn);
+        if (t->resolving) uv_cancel((uv_req_t *)&t->request); /* in any case `resolved` frees it */
+        else free(t);
+    }
+    cluster.target_count = 0;
+}
+
+static void start(void *unused) {
+    (void)unused;
+    uv_timer_init(loop_uv(), &cluster.tick);
+    uv_timer_init(loop_uv(), &cluster.sweep);
+    uv_timer_init(loop_uv(), &cluster.resume);
+    cluster.open = true;
+    if (cluster.listen_fd >= 0 && uv_poll_init(loop_uv(), &cluster.listener, cluster.listen_fd) == 0)
+        uv_poll_start(&cluster.listener, UV_READABLE, on_connection);
+    cluster.last_tick = 0;
+    uv_timer_start(&cluster.tick, on_tick, 0, TICK_MS);
+}
+
+int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
+    if (o->listen == NULL && o->join == NULL) return 0;
+    memset(&cluster, 0, sizeof cluster);
+    cluster.listen_fd = -1;
+    cluster.insecure = o->insecure;
+    cluster.ours = (Hello){.version = FRAME_VERSION, .window = (uint64_t)config.net_window,
+                           .largest = (uint64_t)config.net_message - 2 * FRAME_HELLO_MAX * (config.net_message > 4096)};
+    snprintf(cluster.ours.name, sizeof cluster.ours.name, "%s", o->name);
+    snprintf(cluster.ours.cluster, sizeof cluster.ours.cluster, "%s", o->cluster != NULL ? o->cluster : "throng");
+    int secret_len = secret_load(o->secret, cluster.secret, err, err_size), code = secret_len;
+    if (code >= 0 && (code = secret_random(&cluster.ours.incarnation, sizeof cluster.ours.incarnation)) < 0)
+        complain(err, err_size, code, "the system's", "randomness", uv_strerror(code));
+    cluster.ours.incarnation |= cluster.ours.incarnation == 0;
+    cluster.addresses = calloc(PID_NODES, sizeof *cluster.addresses);
+    cluster.heard = calloc(PID_NODES, sizeof *cluster.heard);
+    if (code >= 0 && (cluster.addresses == NULL || cluster.heard == NULL))
+        code = complain(err, err_size, UV_ENOMEM, "the", "cluster", uv_strerror(UV_ENOMEM));
+    if (code >= 0 && o->listen != NULL) code = open_listener(o, err, err_size);
+    if (code >= 0 && o->join != NULL) code = add_given(o, err, err_size);
+    if (code < 0) goto fail;
+    members_open(cluster.ours.name, cluster.ours.incarnation);
+    link_open((LinkCalls){blocked, stir, paused, meet_node, record_came});
+    conn_open((ConnCalls){conn_met, decide, session_with, begin, over}, &cluster.ours, cluster.secret,
+              (size_t)secret_len);
+    groups_open(group_changed);
+    atomic_store_explicit(&is_open, true, memory_order_relaxed);
+    if ((code = loop_call(start, NULL)) == 0) return 0;
+    complain(err, err_size, code, "the", "cluster", uv_strerror(code));
+fail:
+    if (cluster.listen_fd >= 0) close(cluster.listen_fd);
+    free_targets();
+    free(cluster.addresses);
+    free(cluster.heard);
+    return code;
+}
+
+static void stop_taking(void *unused) {
+    (void)unused;
+    cluster.closing = true;
+    if (cluster.listen_fd >= 0) {
+        uv_close((uv_handle_t *)&cluster.listener, NULL);
+        close(cluster.listen_fd);
+        cluster.listen_fd = -1;
+    }
+    for (Conn *c = conn_first(), *next; c != NULL; c = next) {
+        next = conn_next(c);
+        if (!conn_is_up(c)) conn_close(c, "");
+    }
+}
+
+/* *arg: how many connections have not said all yet; then, they are told of the end. */
+static void count_unsaid(void *arg) {
+    unsigned *left = arg;
+    *left = 0;
+    for (Conn *c = conn_first(); c != NULL; c = conn_next(c)) {
+        if (conn_link(c) == NULL) continue;
+        link_confirm(conn_link(c));
+        link_flush(conn_link(c));
+        *left += !link_idle(conn_link(c));
+    }
+}
+
+static void say_farewell(void *unused) {
+    (void)unused;
+    for (Conn *c = conn_first(); c != NULL; c = conn_next(c)) conn_farewell(c);
+}
+
+static void count_open(void *arg) {
+    unsigned *left = arg;
+    *left = 0;
+    for (Conn *c = conn_first(); c != NULL; c = conn_next(c)) ++*left;
+}
+
+static void stop(void *unused) {
+    (void)unused;
+    for (Conn *c = conn_first(), *next; c != NULL; c = next) {
+        next = conn_next(c);
+        conn_close(c, "this node ends");
+    }
+    cluster.open = false;
+    uv_close((uv_handle_t *)&cluster.tick, NULL);
+    uv_close((uv_handle_t *)&cluster.sweep, NULL);
+    uv_close((uv_handle_t *)&cluster.resume, NULL);
+    free_targets();
+}
+
+/* The loop goes on meanwhile: asks it until nothing is left, or the time is up. */
+static void wait_for(void (*count)(void *), uint64_t ms) {
+    uint64_t end = clock_now() + ms * CLOCK_NS_PER_MS;
+    unsigned left = 0;
+    while (loop_call(count, &left) == 0 && left > 0 && clock_now() < end)
+        nanosleep(&(struct timespec){.tv_nsec = 2 * (long)CLOCK_NS_PER_MS}, NULL);
+}
+
+void cluster_close(void) {
+    if (!atomic_load_explicit(&is_open, memory_order_relaxed)) return;
+    loop_call(stop_taking, NULL);
+    wait_for(count_unsaid, FAREWELL_MS);
+    loop_call(say_farewell, NULL);
+    wait_for(count_open, FAREWELL_MS / 2);
+    loop_call(stop, NULL);
+    groups_open(NULL);
+    atomic_store_explicit(&is_open, false, memory_order_relaxed);
+    free(cluster.addresses);
+    free(cluster.heard);
+    cluster.addresses = NULL;
+    cluster.heard = NULL;
+}
+
+void cluster_free(void) { members_close(); }
+
+/* ---- what others call ---- */
+
+int cluster_send(Message *msg) {
+    Link *l = members_find(pid_node(msg->to));
+    return l != NULL ? link_send(l, msg) : pid_node(msg->to) == MEMBERS_NOWHERE ? UV_ESRCH : UV_EHOSTUNREACH;
+}
+
+void cluster_flush(void) { link_flush_all(); }
+
+const char *cluster_next(uint32_t *at) {
+    uint32_t most = members_count();
+    while (*at < most) {
+        Link *l = members_find(++*at);
+        if (l != NULL && link_is_up(l)) return link_name(l);
+    }
+    return NULL;
+}
+
+int cluster_watch(uint64_t pid) {
+    uint32_t most = members_count();
+    pthread_mutex_lock(&watching);
+    bool had = topic_has(TOPIC_NODE, pid);
+    int err = topic_subscribe(TOPIC_NODE, pid);
+    for (uint32_t i = 1; i <= most && err == 0 && !had; i++) {
+        Message *msg = told_up[i] ? notice_of(link_name(link_at(i)), "up") : NULL;
+        if (msg == NULL) continue;
+        msg->to = pid;
+        post_deliver(msg);
+    }
+    pthread_mutex_unlock(&watching);
+    return err;
+}
+
+int cluster_whereis(const char *node, const char *text, size_t len, uint64_t asker, uint64_t ref) {
+    Link *l = holder(node);
+    if (l == NULL) return UV_EHOSTUNREACH;
+    return link_ask(l, &(Record){.kind = RECORD_WHEREIS, .from = asker, .ref = ref,
+                                 .payload = (const unsigned char *)text, .size = len});
+}
