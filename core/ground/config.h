@@ -18,7 +18,7 @@
     X(body_timeout, "body.timeout", 2000, 1, 86400000, "milliseconds a module's body may run when it is first loaded") \
     X(sched_seed, "sched.seed", 0, 0, INT64_MAX, "not 0: shuffle the schedule by this seed, for tests") \
     X(net_heartbeat, "net.heartbeat", 1000, 10, 3600000, "milliseconds of silence until a node says that it is there") \
-    X(net_timeout, "net.timeout", 5000, 50, 86400000, "milliseconds of silence after which another node is given up") \
+    X(net_timeout, "net.timeout", 5000, 250, 86400000, "milliseconds of silence after which another node is given up") \
     X(net_buffer, "net.buffer", 8ll << 20, 4096, 1ll << 40, "bytes of messages that wait for one other node") \
     X(net_window, "net.window", 1ll << 20, 4096, 1ll << 30, "bytes another node may send ahead of our actors") \
     X(net_message, "net.message", 64ll << 20, 1024, 1ll << 30, "bytes of one message from another node") \

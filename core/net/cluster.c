@@ -515,14 +515,21 @@ static void beat(uint64_t now, bool late) {
     }
 }
 
+/* Often enough for the least patient of all. */
+static uint64_t beat_ms(void) {
+    uint64_t ms = (uint64_t)config.net_heartbeat, least = (uint64_t)config.net_timeout;
+    for (Conn *c = conn_first(); c != NULL; c = conn_next(c))
+        if (conn_is_up(c) && conn_patience(c) < least) least = conn_patience(c);
+    return least / 4 < ms ? least / 4 : ms;
+}
+
 static void on_tick(uv_timer_t *timer) {
     (void)timer;
-    uint64_t now = clock_tick(), since = now - cluster.last_tick, beats = (uint64_t)config.net_heartbeat,
-             longest = (uint64_t)config.net_timeout / 4;
+    uint64_t now = clock_tick(), since = now - cluster.last_tick;
     bool late = cluster.last_tick != 0 && since > (uint64_t)config.net_timeout / 2 * CLOCK_NS_PER_MS;
     cluster.last_tick = now;
     if (!cluster.closing) try_targets(now);
-    if (now - cluster.last_beat >= (beats < longest ? beats : longest) * CLOCK_NS_PER_MS || late) {
+    if (now - cluster.last_beat >= beat_ms() * CLOCK_NS_PER_MS || late) {
         cluster.last_beat = now;
         beat(now, late);
     }
@@ -613,6 +620,7 @@ int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
     cluster.listen_fd = -1;
     cluster.insecure = o->insecure;
     cluster.ours = (Hello){.version = FRAME_VERSION, .window = (uint64_t)config.net_window,
+                           .patience = (uint64_t)config.net_timeout,
                            .largest = (uint64_t)config.net_message - 2 * FRAME_HELLO_MAX * (config.net_message > 4096)};
     snprintf(cluster.ours.name, sizeof cluster.ours.name, "%s", o->name);
     snprintf(cluster.ours.cluster, sizeof cluster.ours.cluster, "%s", o->cluster != NULL ? o->cluster : "throng");

@@ -249,15 +249,18 @@ static void readable(Conn *c) {
     }
 }
 
-static void connected(Conn *c) {
+/* What went wrong with the socket, as a negative libuv error; 0 = nothing. */
+static int socket_error(const Conn *c) {
     int err = 0;
     socklen_t len = sizeof err;
     if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0) err = errno;
-    if (err != 0) {
-        conn_close(c, uv_strerror(-err));
-        return;
-    }
-    if (say_hello(c)) listen_to(c);
+    return -err;
+}
+
+static void connected(Conn *c) {
+    int err = socket_error(c);
+    if (err < 0) conn_close(c, uv_strerror(err));
+    else if (say_hello(c)) listen_to(c);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
@@ -265,8 +268,9 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
     if (c->over) return;
     if (c->stage == STAGE_CONNECTING) {
         connected(c);
-    } else if (status < 0) {
-        conn_close(c, uv_strerror(status));
+    } else if (status < 0) { /* uv says EBADF for all */
+        int err = socket_error(c);
+        conn_close(c, err < 0 ? uv_strerror(err) : "the connection broke");
     } else {
         if (events & UV_WRITABLE && c->link != NULL) {
             c->wants_write = false;
@@ -317,6 +321,7 @@ bool  conn_is_up(const Conn *c) { return c->stage == STAGE_UP; }
 Link *conn_link(const Conn *c) { return c->link; }
 const char *conn_where(const Conn *c) { return c->where; }
 void  conn_peer(const Conn *c, struct sockaddr_storage *out) { *out = c->peer; }
+uint64_t conn_patience(const Conn *c) { return c->hello.patience; }
 uint64_t conn_born(const Conn *c) { return c->born; }
 Conn *conn_first(void) { return conns; }
 Conn *conn_next(const Conn *c) { return c->next; }

@@ -39,6 +39,7 @@ bool  conn_is_up(const Conn *c);
 Link *conn_link(const Conn *c);
 const char *conn_where(const Conn *c); /* the other side's address */
 void  conn_peer(const Conn *c, struct sockaddr_storage *out);
+uint64_t conn_patience(const Conn *c); /* ms of silence after which the other side gives us up */
 uint64_t conn_born(const Conn *c);     /* clock_now, when it was made; when it is up: since when it is */
 void  conn_unblock(Conn *c);           /* calls link_unblock when the socket has room */
 void  conn_farewell(Conn *c);          /* all is written: the other side will read the end of it, and end it */

@@ -75,6 +75,7 @@ size_t frame_put_hello(unsigned char out[FRAME_HELLO_MAX], const Hello *h) {
     p = put64(p, h->incarnation);
     p = put64(p, h->window);
     p = put64(p, h->largest);
+    p = put64(p, h->patience);
     p = put16(p, h->port);
     memcpy(p, h->nonce, FRAME_NONCE);
     p = put_text(p + FRAME_NONCE, h->cluster);
@@ -104,13 +105,14 @@ int frame_read_hello(const unsigned char *body, size_t len, Hello *out) {
     out->version = get16(p);
     p += 2;
     if (out->version != FRAME_VERSION) return UV_ENOTSUP;
-    if ((size_t)(end - p) < 8 + 8 + 8 + 2 + FRAME_NONCE) return UV_EPROTO;
+    if ((size_t)(end - p) < 8 + 8 + 8 + 8 + 2 + FRAME_NONCE) return UV_EPROTO;
     out->incarnation = get64(p);
     out->window = get64(p + 8);
     out->largest = get64(p + 16);
-    out->port = get16(p + 24);
-    memcpy(out->nonce, p + 26, FRAME_NONCE);
-    p += 26 + FRAME_NONCE;
+    out->patience = get64(p + 24);
+    out->port = get16(p + 32);
+    memcpy(out->nonce, p + 34, FRAME_NONCE);
+    p += 34 + FRAME_NONCE;
     if (!read_text(&p, end, out->cluster) || !read_text(&p, end, out->name) || !read_text(&p, end, out->host) ||
         p != end || out->name[0] == '\0' || out->incarnation == 0)
         return UV_EPROTO;

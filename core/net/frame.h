@@ -36,6 +36,7 @@ typedef struct Hello {
     uint64_t incarnation; /* random: this process and no other */
     uint64_t window;      /* bytes of the user's lane it takes in advance, see RECORD_CREDIT */
     uint64_t largest;     /* bytes of payload it takes in one message */
+    uint64_t patience;    /* ms of silence after which it gives us up */
     uint16_t version, port; /* port: where it listens, 0 = it does not */
     unsigned char nonce[FRAME_NONCE];
     char cluster[FRAME_NAME_MAX + 1], name[FRAME_NAME_MAX + 1];
