@@ -12,7 +12,9 @@ static int subscribe(lua_State *L, Topic topic, const char *what) {
     uint64_t pid = own ? a->pid : api_check_pid(L, 1);
     if (!own && !lua_isnoneornil(L, 2)) luaL_checktype(L, 2, LUA_TBOOLEAN);
     bool on = own ? lua_toboolean(L, 1) : lua_isnoneornil(L, 2) || lua_toboolean(L, 2);
-    int err = !on ? topic_unsubscribe(topic, pid) : topic == TOPIC_NODE ? cluster_watch(pid) : topic_subscribe(topic, pid);
+    int err = !on                  ? topic_unsubscribe(topic, pid)
+              : topic == TOPIC_NODE ? cluster_watch(pid)
+                                    : topic_subscribe(topic, pid);
     lua_pushboolean(L, err == 0);
     if (err == 0 || !on) return 1;
     lua_pushstring(L, err == UV_EAGAIN ? "limit" : "dead");

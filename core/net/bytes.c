@@ -10,7 +10,7 @@
 
 unsigned char *bytes_more(Bytes *b, size_t n) {
     size_t len = bytes_len(b);
-    if (n <= b->room - b->tail) return b->data + b->tail;
+    if (n <= b->room - b->tail && b->data != NULL) return b->data + b->tail;
     if (b->head >= len && n <= b->room - len) { /* at least half is free in front: each byte is moved once or so */
         if (len > 0) memcpy(b->data, b->data + b->head, len);
     } else {

@@ -9,7 +9,7 @@ typedef struct Bytes { /* all zero: empty, owns no memory */
 } Bytes;
 
 static inline size_t bytes_len(const Bytes *b) { return b->tail - b->head; }
-static inline unsigned char *bytes_first(const Bytes *b) { return b->data + b->head; }
+static inline unsigned char *bytes_first(const Bytes *b) { return b->data != NULL ? b->data + b->head : NULL; }
 /* Where `n` more bytes may be written, to be told with bytes_added; NULL: memory is short, nothing has changed. */
 unsigned char *bytes_more(Bytes *b, size_t n);
 static inline void bytes_added(Bytes *b, size_t n) { b->tail += n; }

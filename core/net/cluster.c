@@ -61,9 +61,9 @@ static struct {
     uint64_t *heard;        /* by number: when it was last heard of */
 } cluster;
 
-static atomic_bool is_open;   /* there are links; written by cluster_open and _close, relaxed: a moment's view will do */
-static atomic_bool sweeping;  /* the sweep's timer runs. See stir */
-static atomic_bool stirred;   /* since the last sweep */
+static bool is_open;         /* written by cluster_open and _close, for them alone */
+static atomic_bool sweeping; /* the sweep's timer runs. See stir */
+static atomic_bool stirred;  /* since the last sweep */
 
 /* ---- sweeping ---- */
 
@@ -551,7 +551,8 @@ static int open_listener(const ClusterOptions *o, char *err, size_t err_size) {
     struct sockaddr_storage a;
     int port;
     if (!address_split(o->listen, host, &port))
-        return complain(err, err_size, UV_EINVAL, "--listen", o->listen, "HOST:PORT, such as 127.0.0.1:7101 or [::1]:0");
+        return complain(err, err_size, UV_EINVAL, "--listen", o->listen,
+                        "HOST:PORT, such as 127.0.0.1:7101 or [::1]:0");
     if (strcmp(host, "localhost") == 0) strcpy(host, "127.0.0.1");
     if (!address_numeric(host, port, &a))
         return complain(err, err_size, UV_EINVAL, "--listen", o->listen, "an address of this machine, as a number");
@@ -640,7 +641,7 @@ int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
     conn_open((ConnCalls){conn_met, decide, session_with, begin, over}, &cluster.ours, cluster.secret,
               (size_t)secret_len);
     groups_open(group_changed);
-    atomic_store_explicit(&is_open, true, memory_order_relaxed);
+    is_open = true;
     if ((code = loop_call(start, NULL)) == 0) return 0;
     complain(err, err_size, code, "the", "cluster", uv_strerror(code));
 fail:
@@ -710,14 +711,14 @@ static void wait_for(void (*count)(void *), uint64_t ms) {
 }
 
 void cluster_close(void) {
-    if (!atomic_load_explicit(&is_open, memory_order_relaxed)) return;
+    if (!is_open) return;
     loop_call(stop_taking, NULL);
     wait_for(count_unsaid, FAREWELL_MS);
     loop_call(say_farewell, NULL);
     wait_for(count_open, FAREWELL_MS / 2);
     loop_call(stop, NULL);
     groups_open(NULL);
-    atomic_store_explicit(&is_open, false, memory_order_relaxed);
+    is_open = false;
     free(cluster.addresses);
     free(cluster.heard);
     cluster.addresses = NULL;

@@ -2,8 +2,8 @@
  *
  * A node with --listen takes connections; one with --join dials. Nothing is open, and no thread or timer runs, without
  * either. Whoever has a link says who else it has one to, and where that one listens; so members learn of each other
- * through any one of them, and each makes a connection to each it can reach. Of two that are made at once, the node whose
- * name comes first keeps one. Addresses given with --join are tried for ever, learned ones for ten minutes.
+ * through any one of them, and each makes a connection to each it can reach. Of two that are made at once, the node
+ * whose name comes first keeps one. Addresses given with --join are tried for ever, learned ones for ten minutes.
  *
  * A member is a name and an incarnation (members.h). A name has one holder among those a node has a link to: who else
  * comes with it is refused. A process that was out of reach and comes back is what it was, its pids are good again;

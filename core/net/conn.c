@@ -177,7 +177,8 @@ static void proof_came(Conn *c, const unsigned char *body, size_t len) {
 
 static void refusal_came(Conn *c, const unsigned char *body, size_t len) {
     char text[CONN_WHY] = "";
-    if (len > 0) snprintf(text, sizeof text, "refused by it: \"%.*s\"", (int)(len < 200 ? len : 200), (const char *)body);
+    int shown = len < 200 ? (int)len : 200;
+    if (len > 0) snprintf(text, sizeof text, "refused by it: \"%.*s\"", shown, (const char *)body);
     conn_close(c, text);
 }
 

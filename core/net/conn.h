@@ -1,4 +1,4 @@
-/* conn.h - one TCP connection to another node: dialed or accepted, its handshake (net/frame.h), then the bytes of a Link.
+/* conn.h - one TCP connection to another node, dialed or accepted: its handshake (net/frame.h), then a Link's bytes.
  *
  * What a stranger can do: open at most CONN_STRANGERS connections that have not proved anything, each for `net.timeout`
  * and with no more than two frames of memory. Everything else wants the secret.

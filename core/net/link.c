@@ -493,6 +493,7 @@ static ssize_t take_records(Link *l, Lane lane, const unsigned char *p, size_t l
 static int take_lane(Link *l, Lane lane, const unsigned char *p, size_t len) {
     Bytes *held = &l->in.held[lane];
     bool fresh = bytes_len(held) == 0;
+    if (fresh && len == 0) return 0;
     if (!fresh && bytes_add(held, p, len) < 0) return UV_ENOMEM;
     ssize_t took = fresh ? take_records(l, lane, p, len)
                          : take_records(l, lane, bytes_first(held), bytes_len(held));
@@ -528,7 +529,8 @@ int link_receive(Link *l, const unsigned char *p, size_t len) {
         size_t n = in->chunk_left < len ? in->chunk_left : len;
         if (in->lane == LANE_USER) {
             in->bytes += n;
-            if (in->bytes - in->told > (uint64_t)config.net_window) return fault(l, "more than it was given credit for");
+            if (in->bytes - in->told > (uint64_t)config.net_window)
+                return fault(l, "more than it was given credit for");
         }
         int err = take_lane(l, in->lane, p, n);
         if (err < 0) return err;
@@ -589,7 +591,7 @@ void link_begin(Link *l, int fd, uint64_t session, const Hello *theirs) {
 
 /* What was never written. */
 static void refuse_unsent(Ties *ties, Bytes *user, size_t begun) {
-    if (begun > bytes_len(user)) begun = bytes_len(user);
+    if (bytes_len(user) <= begun) return;
     const unsigned char *p = bytes_first(user) + begun;
     size_t left = bytes_len(user) - begun, whole;
     Record r;

@@ -1,20 +1,20 @@
 /* link.h - the way to one incarnation of another node: what waits to be sent there, and what comes from there.
  *
- * Sending. A message becomes bytes on the thread that sends it, at the end of a lane (net/frame.h) under the link's lock:
- * so messages of one sender keep their order whatever worker it runs on, and a link that is full is known at once.
- * The bytes are written when the sender's slice ends (link_flush_all), or 64 KB are there: by whoever sent them, with no
- * other thread in between. One writes at a time; others leave their bytes to it. When the socket is full the loop goes on
- * as soon as it is not. What was put down by a slice that never ends, or by no slice, is written by the loop's sweep,
- * some milliseconds later. So there are many messages to a write, and none waits longer than a slice.
+ * Sending. A message becomes bytes on the thread that sends it, at the end of a lane (net/frame.h) under the link's
+ * lock: so messages of one sender keep their order whatever worker it runs on, and who meets a full link knows at once.
+ * The bytes are written when the sender's slice ends (link_flush_all), or when 64 KB are there: by whoever sent them,
+ * with no other thread in between. One writes at a time; others leave their bytes to it. When the socket is full the
+ * loop goes on as soon as it is not. What was put down by a slice that never ends, or by no slice, is written by the
+ * loop's sweep, some milliseconds later. So there are many messages to a write, and none waits longer than a slice.
  *
  * Lanes. SEND, ASK, DOWN and EXIT go in the user's lane, in order: what somebody sent before he ended comes before the
- * news of his end. All else, answers too, goes in the system's, and passes by what waits in the user's. The
- * user's lane holds at most `net.buffer` bytes: then SEND and ASK are refused ("full"). The system's lane refuses nothing;
- * a peer that lets four times as much pile up there is cut off. So nothing grows.
+ * news of his end. All else, answers too, goes in the system's, and passes by what waits in the user's. The user's lane
+ * holds at most `net.buffer` bytes: then SEND and ASK are refused ("full"). The system's lane refuses nothing; a peer
+ * that lets four times as much pile up there is cut off. So nothing grows.
  *
  * Flow. The receiver takes `net.window` bytes of the user's lane in advance, and says how far it has come
- * (RECORD_CREDIT). It stops taking in while an actor there is far behind with its mailbox (a millisecond at a time); the
- * connection itself is always read, so the system's lane and the heartbeats are not held up.
+ * (RECORD_CREDIT). It stops taking in while an actor there is far behind with its mailbox (a millisecond at a time);
+ * the connection itself is always read, so the system's lane and the heartbeats are not held up.
  *
  * Loss. When a connection ends, what was never written becomes dead letters ("unreachable"), and of what was written
  * and not confirmed the number is logged and counted (`net_unconfirmed`): it may have arrived or not.

@@ -63,8 +63,8 @@ uint32_t members_meet(const char *name, uint64_t incarnation) {
         if (found != MEMBERS_NOWHERE && (made = link_new(found, name, incarnation)) == NULL) found = MEMBERS_NOWHERE;
         if (found == MEMBERS_NOWHERE)
             log_format(LOG_ERROR, "", "node %s can't be reached: %s", name,
-                       made == NULL && most + 1 < MEMBERS_NOWHERE ? "out of memory"
-                                                                  : "2046 nodes have come and gone, start this one anew");
+                       most + 1 < MEMBERS_NOWHERE ? "out of memory"
+                                                  : "2046 nodes have come and gone, start this one anew");
     }
     if (made != NULL) {
         atomic_store_explicit(&links[found], made, memory_order_release);

@@ -5,8 +5,8 @@
  * and links an exit, both with the reason "noconnection"; and monitors that actors of the other node held on ours
  * are taken back, as if they had died.
  *
- * Refs of monitors are unique on one node alone: one that arrives becomes a ref of our own making (REF_FOREIGN), so that
- * two nodes' refs can meet in one actor; its down leaves under the ref it was asked for with.
+ * Refs of monitors are unique on one node alone: one that arrives becomes a ref of our own making (REF_FOREIGN), so
+ * that two nodes' refs can meet in one actor; its down leaves under the ref it was asked for with.
  * Threads: the caller holds a lock, but for ties_break. */
 #ifndef NET_TIES_H
 #define NET_TIES_H
@@ -24,8 +24,8 @@ typedef struct Ties { /* all zero: nothing */
 
 #define TIES_DROP 1
 
-/* `msg` is about to be sent over; its ref may change. 0; TIES_DROP: it is not needed there any more, the caller frees it;
- * UV_ENOMEM. */
+/* `msg` is about to be sent over; its ref may change. 0; TIES_DROP: it is not needed there any more, the caller frees
+ * it; UV_ENOMEM. */
 int  ties_leave(Ties *t, Message *msg);
 int  ties_arrive(Ties *t, Message *msg); /* the same for one that came */
 /* An ask that was never sent is answered otherwise. */

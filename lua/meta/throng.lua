@@ -57,7 +57,7 @@ local pid = {}
 ---@param name string  it is handled by on_<name>
 ---@param ... any
 ---@return boolean taken  true: it is in the mailbox, or that is full and drops the newest: "dropped"
----@return "full"|"dead"|"unreachable"|"too_large"|"dropped"|nil why  then it is counted and logged as a dead letter, too
+---@return "full"|"dead"|"unreachable"|"too_large"|"dropped"|nil why  then it is a dead letter, too
 ---@usage
 ---   local taken, why = guy:send("tick", 1)
 function pid:send(name, ...) end
@@ -186,7 +186,7 @@ function throng.register(name) end
 ---@return boolean removed  false: it was not ours
 function throng.unregister(name) end
 
---- Names are their node's. With the name of another node it is asked, and this actor waits for its answer, as in an ask.
+--- Names are their node's. With the name of another node that one is asked, and this actor waits as in an ask.
 ---@param name string
 ---@param node? string  nil: this node
 ---@return pid?  nil: nobody has that name
@@ -194,7 +194,8 @@ function throng.unregister(name) end
 function throng.whereis(name, node) end
 
 --- Makes this actor a member of a group; groups are there while they have members. When it ends it has left before
---- anybody hears of its end. The nodes of a cluster keep their groups alike: those of a node that is lost have left. Joining twice is joining once.
+--- anybody hears of its end. Nodes of a cluster share their groups; members on a node that is lost have left. Joining
+--- twice is joining once.
 ---@param group string  1 to 200 bytes; groups and names of actors have nothing to do with each other
 ---@return boolean joined  true: it is a member now
 ---@return "limit"|nil why  it is in 1000 groups already
@@ -325,9 +326,9 @@ function throng.dead_letters(who, on) end
 function throng.crash_reports(who, on) end
 
 --- Subscribes to nodes that come and go: each is a message node(name, state), from nobody; all as with dead_letters.
---- Nodes that are up already are told at once. A node is "down" when the connection to it is lost: it ended, or it can't be reached. By then this node's asks to its
---- actors have failed (code "down"), monitors have had their down and links their exit, all with the reason
---- "noconnection".
+--- Nodes that are up already are told at once. A node is "down" when the connection to it is lost: it ended, or can't be
+--- reached. By then our asks to its actors have failed (code "down"), monitors have had their down and links their exit,
+--- all with the reason "noconnection".
 ---@param who boolean|pid
 ---@param on? boolean
 ---@return boolean done

@@ -12,7 +12,7 @@ describe("actors on two nodes", function()
       function Me:on_members(group) return throng.members(group) end
       function Me:on_publish(...) return throng.publish(...) end
       function Me:on_nodes() return throng.nodes() end
-    ]], {"--set", "mailbox.limit=250000"}, {
+    ]], {"--set", "net.message=3m"}, {
       echo = [[
         function Me:init() self.got, self.heard = {}, {} end
         function Me:on_say(...) return ... end
@@ -270,13 +270,13 @@ describe("actors on two nodes", function()
   end)
 
   it("send large messages, and say what is too large", function()
-    local found = on_b([[
-      local large = ("0123456789abcdef"):rep(300000)
+    local found = on_b [[
+      local large = ("0123456789abcdef"):rep(100000)
       local back = echo:ask("say", large)
-      local too = ("x"):rep(70000000)
+      local too = ("x"):rep(3200000)
       local e = try(echo.ask, echo, "say", too)
       done {back == large, {echo:send("say", too)}, e.code}
-    ]], {"--set", "actor.memory=1g"})
+    ]]
     assert.are.same({true, {false, "too_large"}, "too_large"}, found)
   end)
 end)
