@@ -52,7 +52,9 @@ static int found(lua_State *L, int status, lua_KContext context) {
 
 static int whereis_there(lua_State *L, const char *name, size_t len) {
     luaL_checktype(L, 2, LUA_TSTRING);
-    const char *node = lua_tostring(L, 2);
+    size_t node_len;
+    const char *node = lua_tolstring(L, 2, &node_len);
+    luaL_argcheck(L, node_len > 0, 2, "a node has a name");
     if (strcmp(node, api_calls.node_name) == 0) {
         api_push_bits(L, names_find(name, len));
         return 1;
