@@ -235,6 +235,7 @@ int node_run(const NodeOptions *o) {
     if (err < 0) goto no_scheduler;
     code = start_root(o);
     if (code == 0) {
+        cluster_start();
         run_until_over();
         code = node.code;
     }

@@ -52,6 +52,8 @@ static struct {
     Target *targets;
     unsigned target_count;
     uv_timer_t tick, sweep, resume;
+    uv_idle_t spin;
+    uint64_t spin_until;
     uv_poll_t listener;
     int listen_fd;
     uint64_t last_tick, last_beat;
@@ -133,6 +135,17 @@ static void on_resume(uv_timer_t *timer) {
 static void paused(Link *l) {
     (void)l;
     if (!uv_is_active((uv_handle_t *)&cluster.resume)) uv_timer_start(&cluster.resume, on_resume, 1, 0);
+}
+
+/* Something came: more may come soon, so the loop looks again and again for a while, instead of sleeping. */
+static void on_spin(uv_idle_t *idle) {
+    if (clock_now() > cluster.spin_until) uv_idle_stop(idle);
+}
+
+static void busy(void) {
+    if (config.net_spin == 0) return;
+    cluster.spin_until = clock_now() + (uint64_t)config.net_spin * 1000;
+    uv_idle_start(&cluster.spin, on_spin);
 }
 
 /* ---- who hears of nodes coming and going ---- */
@@ -608,6 +621,7 @@ static void start(void *unused) {
     uv_timer_init(loop_uv(), &cluster.tick);
     uv_timer_init(loop_uv(), &cluster.sweep);
     uv_timer_init(loop_uv(), &cluster.resume);
+    uv_idle_init(loop_uv(), &cluster.spin);
     cluster.open = true;
     if (cluster.listen_fd >= 0 && uv_poll_init(loop_uv(), &cluster.listener, cluster.listen_fd) == 0)
         uv_poll_start(&cluster.listener, UV_READABLE, on_connection);
@@ -638,12 +652,11 @@ int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
     if (code < 0) goto fail;
     members_open(cluster.ours.name, cluster.ours.incarnation);
     link_open((LinkCalls){blocked, stir, paused, meet_node, record_came});
-    conn_open((ConnCalls){conn_met, decide, session_with, begin, over}, &cluster.ours, cluster.secret,
+    conn_open((ConnCalls){conn_met, decide, session_with, begin, over, busy}, &cluster.ours, cluster.secret,
               (size_t)secret_len);
     groups_open(group_changed);
     is_open = true;
-    if ((code = loop_call(start, NULL)) == 0) return 0;
-    complain(err, err_size, code, "the", "cluster", uv_strerror(code));
+    return 0;
 fail:
     if (cluster.listen_fd >= 0) close(cluster.listen_fd);
     free_targets();
@@ -652,14 +665,16 @@ fail:
     return code;
 }
 
+void cluster_start(void) {
+    if (is_open) loop_call(start, NULL);
+}
+
 static void stop_taking(void *unused) {
     (void)unused;
     cluster.closing = true;
-    if (cluster.listen_fd >= 0) {
-        uv_close((uv_handle_t *)&cluster.listener, NULL);
-        close(cluster.listen_fd);
-        cluster.listen_fd = -1;
-    }
+    if (cluster.open && cluster.listen_fd >= 0) uv_close((uv_handle_t *)&cluster.listener, NULL);
+    if (cluster.listen_fd >= 0) close(cluster.listen_fd);
+    cluster.listen_fd = -1;
     for (Conn *c = conn_first(), *next; c != NULL; c = next) {
         next = conn_next(c);
         if (!conn_is_up(c)) conn_close(c, "");
@@ -695,11 +710,13 @@ static void stop(void *unused) {
         next = conn_next(c);
         conn_close(c, "this node ends");
     }
+    free_targets();
+    if (!cluster.open) return; /* it was never started */
     cluster.open = false;
     uv_close((uv_handle_t *)&cluster.tick, NULL);
     uv_close((uv_handle_t *)&cluster.sweep, NULL);
     uv_close((uv_handle_t *)&cluster.resume, NULL);
-    free_targets();
+    uv_close((uv_handle_t *)&cluster.spin, NULL);
 }
 
 /* The loop goes on meanwhile: asks it until nothing is left, or the time is up. */

@@ -40,6 +40,7 @@ typedef struct ClusterOptions {
 /* 0, also when there is neither `listen` nor `join`: then nothing is open. Else a negative libuv error with one line in
  * err. */
 int  cluster_open(const ClusterOptions *options, char *err, size_t err_size);
+void cluster_start(void); /* from now on connections are taken and made: when there is somebody to hear of them */
 void cluster_close(void); /* what waits is written first, for a second at most; no worker runs any more */
 void cluster_free(void);  /* nobody sends any more */
 

@@ -326,8 +326,8 @@ function throng.dead_letters(who, on) end
 function throng.crash_reports(who, on) end
 
 --- Subscribes to nodes that come and go: each is a message node(name, state), from nobody; all as with dead_letters.
---- Nodes that are up already are told at once. A node is "down" when the connection to it is lost: it ended, or can't be
---- reached. By then our asks to its actors have failed (code "down"), monitors have had their down and links their
+--- Nodes that are up already are told at once. A node is "down" when the connection to it is lost: it ended, or can't
+--- be reached. By then our asks to its actors have failed (code "down"), monitors have had their down and links their
 --- exit, all with the reason "noconnection".
 ---@param who boolean|pid
 ---@param on? boolean
