@@ -8,10 +8,10 @@
 #include <unistd.h>
 #include "ground/config.h"
 #include "ground/log.h"
+#include "ground/version.h"
 #include "node.h"
 #include "ops/command.h"
 
-#define VERSION "0.1.0"
 #define PATHS_MOST 64
 
 static const char usage[] =
@@ -26,6 +26,7 @@ static const char usage[] =
     "  --workers K        worker threads; 0 = one a core\n"
     "  --path DIR         look for modules in DIR, too; may be given again\n"
     "  --log LEVEL        debug, info (the default), warn, error or off\n"
+    "  --console PATH     the console's socket, instead of NAME.sock in the run directory; off: none\n"
     "  --set KEY=VALUE    a setting, see below; may be given again\n"
     "  --listen HOST:PORT take connections from other nodes; port 0 = any that is free\n"
     "  --join HOST:PORT[,HOST:PORT]  be a member of the cluster that these nodes are of\n"
@@ -114,6 +115,9 @@ static int run(int argc, char **argv) {
         } else if ((value = value_of("--log", argc, argv, &i, &missing)) != NULL) {
             if (log_level_parse(value, &o.log_level) < 0)
                 return wrong("--log '%s': one of debug, info, warn, error, off", value);
+        } else if ((value = value_of("--console", argc, argv, &i, &missing)) != NULL) {
+            if (*value == '\0') return wrong("--console wants the path of a socket, or off");
+            o.console = value;
         } else if ((value = value_of("--set", argc, argv, &i, &missing)) != NULL) {
             if (config_set(&config, value, err, sizeof err) < 0) return wrong("--set: %s", err);
         } else if ((value = value_of("--listen", argc, argv, &i, &missing)) != NULL) {
@@ -162,10 +166,10 @@ int main(int argc, char **argv) {
         return 2;
     }
     if (strcmp(command, "run") == 0) return run(argc - 2, argv + 2);
-    if (strcmp(command, "bench") == 0) return command_run("throng.bench", VERSION, argv + 2, argc - 2);
+    if (strcmp(command, "bench") == 0) return command_run("throng.bench", THRONG_VERSION, argv + 2, argc - 2);
     if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0) return help();
     if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {
-        puts("throng " VERSION);
+        puts("throng " THRONG_VERSION);
         return 0;
     }
     return wrong("unknown command '%s'", command);

@@ -18,9 +18,11 @@
 #include "ground/clock.h"
 #include "ground/config.h"
 #include "ground/pool.h"
+#include "ground/version.h"
 #include "mail/atom.h"
 #include "mail/codec.h"
 #include "mail/post.h"
+#include "ops/console.h"
 #include "run/loop.h"
 #include "run/scheduler.h"
 
@@ -233,12 +235,16 @@ int node_run(const NodeOptions *o) {
     err = scheduler_open(workers, (int)config.sched_spares, (uint64_t)config.sched_seed,
                          (SchedulerCalls){clustered ? run_and_flush : actor_run, vm_interrupt, pool_thread_end});
     if (err < 0) goto no_scheduler;
-    code = start_root(o);
+    ConsoleOptions door = {.path = o->console, .version = THRONG_VERSION,
+                           .node_name = o->name != NULL ? o->name : "throng"};
+    if (console_open(&door, text, sizeof text) < 0) code = complain(text);
+    else code = start_root(o);
     if (code == 0) {
         cluster_start();
         run_until_over();
         code = node.code;
     }
+    console_close();
     if (scheduler_close() < 0) { /* a thread is stuck in C: no memory may be freed under it */
         log_format(LOG_WARN, "", "a worker is stuck in a C function: the process ends around it");
         if (node.last_words != NULL) complain(node.last_words);

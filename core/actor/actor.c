@@ -1,5 +1,6 @@
 #include "actor/actor.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,19 +11,35 @@
 #include "actor/image.h"
 #include "actor/inbox.h"
 #include "actor/report.h"
+#include "actor/visit.h"
 #include "ground/clock.h"
 #include "ground/config.h"
 #include "ground/log.h"
 #include "ground/metrics.h"
 #include "ground/pool.h"
+#include "mail/atom.h"
 #include "mail/codec.h"
 #include "mail/groups.h"
 #include "mail/names.h"
 #include "mail/post.h"
 
-static ActorCalls calls; /* written by actor_open before the first spawn */
+static ActorCalls calls; /* written by actor_open before the first spawn, as are these atoms */
+static struct {
+    uint32_t init, down, exit;
+} words;
 
-void actor_open(ActorCalls with) { calls = with; }
+static struct {
+    pthread_mutex_t lock; /* guards the rest */
+    bool looks;
+    Task *kept; /* actors that are gone but for their memory */
+} visitor = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void actor_open(ActorCalls with) {
+    calls = with;
+    words.init = atom_intern("init", 4);
+    words.down = atom_intern("down", 4);
+    words.exit = atom_intern("exit", 4);
+}
 
 /* ---- names and groups ---- */
 
@@ -122,7 +139,60 @@ static void actor_free(Actor *a) {
     map_clear(&a->watch.monitors);
     map_clear(&a->watch.watchers);
     map_clear(&a->timers);
+    if (a->visited) {
+        pthread_mutex_lock(&visitor.lock);
+        bool looks = visitor.looks;
+        if (looks) {
+            a->task.next = visitor.kept;
+            visitor.kept = &a->task;
+        }
+        pthread_mutex_unlock(&visitor.lock);
+        if (looks) return;
+    }
     pool_free(a, sizeof *a);
+}
+
+/* ---- visitors ---- */
+
+void visit_begin(void) {
+    pthread_mutex_lock(&visitor.lock);
+    visitor.looks = true;
+    pthread_mutex_unlock(&visitor.lock);
+    registry_visit(true);
+}
+
+void visit_end(void) {
+    registry_visit(false);
+    pthread_mutex_lock(&visitor.lock);
+    visitor.looks = false;
+    Task *kept = visitor.kept;
+    visitor.kept = NULL;
+    pthread_mutex_unlock(&visitor.lock);
+    while (kept != NULL) {
+        Actor *a = (Actor *)kept;
+        kept = kept->next;
+        pool_free(a, sizeof *a);
+    }
+}
+
+/* At the end of each turn, while the actor is ours. */
+static void show(Actor *a) {
+    const Message *msg = a->main.msg;
+    uint64_t messages = a->before + a->handled;
+    uint32_t handler = msg == NULL                      ? 0
+                       : msg->kind == MESSAGE_START     ? words.init
+                       : msg->kind == MESSAGE_DOWN      ? words.down
+                       : msg->kind == MESSAGE_EXIT      ? words.exit
+                                                        : msg->name;
+    if (msg == NULL)
+        atomic_store_explicit(&a->seen.busy_since, 0, memory_order_relaxed);
+    else if (messages != atomic_load_explicit(&a->seen.messages, memory_order_relaxed) ||
+             atomic_load_explicit(&a->seen.busy_since, memory_order_relaxed) == 0) /* not the one of the last turn */
+        atomic_store_explicit(&a->seen.busy_since, clock_coarse(), memory_order_relaxed);
+    atomic_store_explicit(&a->seen.messages, messages, memory_order_relaxed);
+    atomic_store_explicit(&a->seen.memory, a->vm.arena.used, memory_order_relaxed);
+    atomic_store_explicit(&a->seen.handler, handler, memory_order_relaxed);
+    atomic_store_explicit(&a->seen.stage, a->stage, memory_order_relaxed);
 }
 
 int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Message *start, uint64_t *pid,
@@ -141,7 +211,8 @@ int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Messa
     a->restarts = o->restarts;
     a->runnable_end = &a->runnable;
     a->vm.grants = o->grants;
-    a->vm.arena.limit = o->memory != 0 ? o->memory : (size_t)config.actor_memory;
+    a->vm.arena.limit = a->memory_limit = o->memory != 0 ? o->memory : (size_t)config.actor_memory;
+    if (spawner != NULL) a->parent = spawner->pid; /* from registry_add on, others may look */
     a->may_grant = o->grants | o->may_grant;
     int err = registry_add(a, (uint32_t)limit, full, (size_t)config.actors_limit, &a->slot);
     if (err < 0) {
@@ -152,7 +223,6 @@ int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Messa
     /* From here on letters can come; the box is awake, so nobody but we will queue the actor. */
     if (o->name != NULL && (err = actor_add_name(a, o->name, o->name_len)) < 0) goto fail;
     if (spawner != NULL) {
-        a->parent = spawner->pid;
         if (o->link && ((err = map_put(&a->watch.links, spawner->pid, 1)) < 0 ||
                         (err = map_put(&spawner->watch.links, a->pid, 1)) < 0))
             goto fail;
@@ -181,7 +251,7 @@ fail:
     a->start = NULL; /* the caller's */
     actor_end(a, NULL);
     inbox_refuse_all(a);
-    registry_remove(a->slot);
+    a->visited = registry_remove(a->slot);
     actor_free(a);
     return err;
 }
@@ -259,7 +329,7 @@ static void die(Actor *a) {
     drop_names(a);
     inbox_refuse_all(a);
     uint64_t pid = a->pid;
-    registry_remove(a->slot);
+    a->visited = registry_remove(a->slot);
     fiber_free_all(a);
     alarm_free_all(a);
     watch_farewell(a, a->ending);
@@ -278,12 +348,17 @@ void actor_discard(Actor *a) {
     Message *user, *system, *next;
     mailbox_close(&a->slot->box, &user, &system);
     for (; user != NULL; user = next) next = user->next, message_free(user);
-    for (; system != NULL; system = next) next = system->next, message_free(system);
+    for (; system != NULL; system = next) {
+        next = system->next;
+        if (system->kind == MESSAGE_VISIT) visit_refuse(system);
+        else message_free(system);
+    }
+    while ((next = queue_pop(&a->visits)) != NULL) visit_refuse(next);
     while ((next = queue_pop(&a->early)) != NULL) message_free(next);
     while ((next = queue_pop(&a->due)) != NULL) message_free(next);
     while ((next = queue_pop(&a->inbox)) != NULL) message_free(next);
     drop_names(a);
-    registry_remove(a->slot);
+    a->visited = registry_remove(a->slot);
     fiber_free_all(a);
     alarm_free_all(a);
     vm_close(&a->vm);
@@ -311,7 +386,8 @@ static bool over(Actor *a) { return a->ending != NULL && (!a->patient || a->runn
 /* The usual end of a turn: alive, nothing to go on with, nothing taken out of the mailbox that still waits. */
 static bool idles(const Actor *a) {
     return a->main.state == FIBER_IDLE && a->ending == NULL && a->stage == ACTOR_LIVE && a->runnable == NULL &&
-           a->inbox.first == NULL && a->due.first == NULL && a->early.first == NULL && a->start == NULL;
+           a->inbox.first == NULL && a->due.first == NULL && a->early.first == NULL && a->start == NULL &&
+           a->visits.first == NULL;
 }
 
 static TaskTurn run(Actor *a) {
@@ -325,8 +401,11 @@ static TaskTurn run(Actor *a) {
                 return TASK_ASLEEP;
             }
         }
-        if (scheduler_expired()) return TASK_LATE;
-        if (a->handled >= config.slice_messages) return TASK_AGAIN;
+        if (a->visits.first != NULL) visit_serve(a);
+        if (scheduler_expired() || a->handled >= config.slice_messages) {
+            show(a);
+            return scheduler_expired() ? TASK_LATE : TASK_AGAIN;
+        }
         Fiber *f = fiber_next(a);
         if (f == NULL && a->stage == ACTOR_LIVE && a->ending == NULL && (f = fiber_free(a)) != NULL) {
             if (inbox_ready(a)) fiber_begin(a, f);
@@ -334,17 +413,21 @@ static TaskTurn run(Actor *a) {
         }
         if (f != NULL) {
             fiber_resume(a, f);
-            if (idles(a) && mailbox_sleep(&a->slot->box, false)) return TASK_ASLEEP; /* `a` may be gone */
+            if (!idles(a)) continue;
+            show(a);
+            if (mailbox_sleep(&a->slot->box, false)) return TASK_ASLEEP; /* `a` may be gone */
             continue;
         }
         /* Nothing runs. User messages wake it only if a handler could begin. */
         bool held = a->stage != ACTOR_LIVE || fiber_free(a) == NULL;
+        show(a);
         if (mailbox_sleep(&a->slot->box, held)) return TASK_ASLEEP; /* from here on `a` may be gone */
     }
 }
 
 TaskTurn actor_run(Task *task) {
     Actor *a = (Actor *)task;
+    a->before += a->handled;
     a->handled = 0;
     if (a->stage == ACTOR_UNBORN) bear(a);
     return run(a);

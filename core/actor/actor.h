@@ -51,6 +51,16 @@ typedef struct ActorName {
     char text[];
 } ActorName;
 
+/* What others may see of an actor, see visit.h. Written by the worker that runs it, at the end of each turn; relaxed:
+ * figures for people, of which none speaks for another. */
+typedef struct ActorSeen {
+    _Atomic uint64_t messages;   /* begun so far */
+    _Atomic uint64_t memory;     /* bytes that the VM holds */
+    _Atomic uint64_t busy_since; /* clock_coarse when a turn first ended within the handler it is in; 0 = in none */
+    _Atomic uint32_t handler;    /* the atom of that handler */
+    _Atomic uint8_t stage;       /* ActorStage */
+} ActorSeen;
+
 typedef struct Actor {
     Task task; /* first: a Task is an Actor */
     Slot *slot;
@@ -86,6 +96,12 @@ typedef struct Actor {
 
     Watch watch;
     Vm vm;
+
+    Queue visits;      /* that wait to be served, see visit.h */
+    ActorSeen seen;
+    uint64_t before;       /* messages begun before this slice */
+    size_t memory_limit;   /* of its VM, as it was born with; never changes */
+    bool visited;          /* there was a visitor when it was removed, who may look at it still */
 
     ActorName *groups; /* it is a member of; these are seldom looked at, so they come last */
     uint32_t group_count;

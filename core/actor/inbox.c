@@ -5,6 +5,7 @@
 #include "actor/alarm.h"
 #include "actor/fiber.h"
 #include "actor/report.h"
+#include "actor/visit.h"
 #include "ground/clock.h"
 #include "ground/config.h"
 #include "ground/log.h"
@@ -86,7 +87,8 @@ void inbox_system(Actor *a) {
     for (Message *msg = mailbox_take_system(&a->slot->box); msg != NULL; msg = next) {
         next = msg->next;
         if (msg->to != a->pid) { /* for the last owner of our slot */
-            post_refuse(msg, UV_ESRCH);
+            if (msg->kind == MESSAGE_VISIT) visit_refuse(msg);
+            else post_refuse(msg, UV_ESRCH);
             continue;
         }
         switch ((MessageKind)msg->kind) {
@@ -114,6 +116,10 @@ void inbox_system(Actor *a) {
         case MESSAGE_DEMONITOR:
         case MESSAGE_LINK:
         case MESSAGE_UNLINK: watch_handle(a, msg); break;
+        case MESSAGE_VISIT:
+            queue_push(&a->visits, msg);
+            scheduler_expire(); /* out of the VM: it is served there. Costs who handles messages no look of its own */
+            break;
         case MESSAGE_SEND:
         case MESSAGE_ASK:
         case MESSAGE_START: message_free(msg); break; /* never in this lane */
@@ -217,6 +223,10 @@ Message *inbox_next(Actor *a) {
 }
 
 static void refuse(Actor *a, Message *msg) {
+    if (msg->kind == MESSAGE_VISIT) {
+        visit_refuse(msg);
+        return;
+    }
     if (msg->to == a->pid && msg->kind == MESSAGE_ASK) { /* its asker hears why we went */
         Message *answer = report_down(a, a->ending);
         if (answer != NULL) {
@@ -241,6 +251,7 @@ void inbox_refuse_all(Actor *a) {
         a->start = NULL;
     }
     while ((msg = queue_pop(&a->due)) != NULL) message_free(msg);
+    while ((msg = queue_pop(&a->visits)) != NULL) visit_refuse(msg);
     while ((msg = queue_pop(&a->early)) != NULL) refuse(a, msg);
     while ((msg = queue_pop(&a->inbox)) != NULL) refuse(a, msg);
     for (; user != NULL; user = msg) {

@@ -166,6 +166,11 @@ double mailbox_age(const Mailbox *box) {
     return age > 0 ? (double)age * (1 << MAILBOX_STAMP_SHIFT) / (double)CLOCK_NS_PER_MS : 0;
 }
 
+MailboxState mailbox_state(const Mailbox *box) {
+    uint64_t head = atomic_load_explicit(&box->head, memory_order_relaxed);
+    return head & AWAKE ? MAILBOX_AWAKE : head & HELD ? MAILBOX_HELD : MAILBOX_ASLEEP;
+}
+
 uint32_t mailbox_depth(const Mailbox *box) {
     return count_of(atomic_load_explicit(&box->head, memory_order_relaxed)) +
            atomic_load_explicit(&box->taken, memory_order_relaxed);

@@ -100,6 +100,8 @@ void mailbox_close(Mailbox *box, Message **user, Message **system);
 
 /* A moment's view, from any thread: */
 uint32_t mailbox_depth(const Mailbox *box);   /* user messages that wait */
+typedef enum { MAILBOX_ASLEEP, MAILBOX_AWAKE, MAILBOX_HELD } MailboxState;
+MailboxState mailbox_state(const Mailbox *box); /* the owner sleeps; runs, or is queued to; waits in a handler */
 uint32_t mailbox_untaken(const Mailbox *box); /* those of them that the owner has not taken yet */
 /* No message that waits has waited longer than this, in ms: the oldest of those taken together, or else of those not
  * yet taken, give or take what clock_coarse is behind. Negative: none waits. */

@@ -25,7 +25,8 @@ typedef enum {
     MESSAGE_MONITOR,   /* `from` wants a MESSAGE_DOWN under `ref` */
     MESSAGE_DEMONITOR, /* ... and no longer */
     MESSAGE_LINK,      /* `from` is linked */
-    MESSAGE_UNLINK
+    MESSAGE_UNLINK,
+    MESSAGE_VISIT      /* the console's: see actor/visit.h; `ref` is a pointer that the receiver takes */
 } MessageKind;
 
 enum {

@@ -104,6 +104,17 @@ void names_of(uint64_t pid, char *out) {
     }
 }
 
+bool names_list(unsigned part, void (*each)(void *context, const char *name, size_t len, uint64_t pid),
+                void *context) {
+    if (part >= SHARDS) return false;
+    Shard *s = &shards[part];
+    pthread_mutex_lock(&s->lock);
+    for (size_t b = 0; b < s->room; b++)
+        for (Entry *e = s->buckets[b]; e != NULL; e = e->next) each(context, e->name, e->len, e->pid);
+    pthread_mutex_unlock(&s->lock);
+    return true;
+}
+
 int names_remove(const char *name, size_t len, uint64_t pid) {
     uint64_t hash = hash_bytes(name, len);
     int err = UV_ENOENT;

@@ -23,3 +23,22 @@ size_t pid_text(uint64_t bits, char *out) {
     }
     return (size_t)len;
 }
+
+/* Digits up to `most`; false: none, or more than that. */
+static bool number(const char **at, const char *end, uint64_t most, uint64_t *out) {
+    const char *from = *at;
+    for (*out = 0; *at < end && **at >= '0' && **at <= '9'; ++*at)
+        if ((*out = *out * 10 + (uint64_t)(**at - '0')) > most) return false;
+    return *at > from;
+}
+
+uint64_t pid_parse(const char *text, size_t len) {
+    const char *at = text, *end = text + len;
+    uint64_t slot, generation, node = 0;
+    if (len >= 2 && *at == '<' && end[-1] == '>') at++, end--;
+    if (!number(&at, end, (1u << PID_SLOT_BITS) - 1, &slot) || at == end || *at++ != '.' ||
+        !number(&at, end, PID_GENERATION_MAX, &generation))
+        return 0;
+    if (at < end && (*at++ != '@' || !number(&at, end, 0x7ff, &node))) return 0;
+    return at == end ? node << 52 | pid_make((uint32_t)slot, (uint32_t)generation) : 0;
+}

@@ -43,4 +43,6 @@ extern const char *(*pid_node_name)(uint32_t node);
 /* "<12.1>" for a pid (slot and generation; "<12.1@bob>" on the node bob), "#timer-7" "#monitor-7" "#request-7" for
  * refs, "<nobody>" for 0. Returns the length; `out` has PID_TEXT_MAX bytes. */
 size_t pid_text(uint64_t bits, char *out);
+/* "<12.1>", "<12.1@3>" or the same without the brackets; 0: it is no pid's text. */
+uint64_t pid_parse(const char *text, size_t len);
 #endif

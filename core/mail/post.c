@@ -302,7 +302,8 @@ void post_refuse(Message *msg, int why) {
     case MESSAGE_KILL:
     case MESSAGE_STOP:
     case MESSAGE_DEMONITOR:
-    case MESSAGE_UNLINK: break; /* meant for a living one: nothing is missed */
+    case MESSAGE_UNLINK:
+    case MESSAGE_VISIT: break; /* meant for a living one: nothing is missed */
     }
     message_free(msg);
 }

@@ -17,6 +17,7 @@ static _Atomic size_t alive;  /* written under the lock */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t *spare; /* under the lock: numbers of free slots, last freed on top, while its memory is warm */
 static size_t spare_count, spare_room;
+static bool visiting; /* under the lock */
 
 /* Of a slot that was taken once. */
 static RegistryChunk *chunk_of(uint32_t number) {
@@ -63,7 +64,8 @@ int registry_add(void *owner, uint32_t mailbox_limit, MailboxFull mailbox_full, 
         slot = &chunk->slots[number & (REGISTRY_CHUNK_SLOTS - 1)];
         tally->generation++;
         atomic_store_explicit(&alive, count + 1, memory_order_relaxed);
-        atomic_store_explicit(&slot->owner, owner, memory_order_relaxed);
+        /* release: see registry_owner */
+        atomic_store_explicit(&slot->owner, owner, memory_order_release);
         atomic_store_explicit(&slot->asks, 0, memory_order_relaxed); /* the former owner may have died waiting */
         atomic_store_explicit(&tally->dropped, 0, memory_order_relaxed);
         atomic_store_explicit(&tally->refused, 0, memory_order_relaxed);
@@ -76,8 +78,9 @@ int registry_add(void *owner, uint32_t mailbox_limit, MailboxFull mailbox_full, 
     return err;
 }
 
-void registry_remove(Slot *slot) {
+bool registry_remove(Slot *slot) {
     pthread_mutex_lock(&lock);
+    bool visited = visiting;
     uint32_t number = pid_slot(atomic_load_explicit(&slot->pid, memory_order_relaxed));
     atomic_store_explicit(&slot->pid, 0, memory_order_relaxed);
     atomic_store_explicit(&alive, atomic_load_explicit(&alive, memory_order_relaxed) - 1, memory_order_relaxed);
@@ -90,6 +93,14 @@ void registry_remove(Slot *slot) {
         if (spare_count < spare_room)
             spare[spare_count++] = number; /* without memory the slot is lost, not wrong */
     }
+    pthread_mutex_unlock(&lock);
+    return visited;
+}
+
+/* Under the lock: whoever was removed before is not found any more, and who is removed from now on hears of us. */
+void registry_visit(bool comes) {
+    pthread_mutex_lock(&lock);
+    visiting = comes;
     pthread_mutex_unlock(&lock);
 }
 

@@ -8,6 +8,7 @@
 #ifndef MAIL_REGISTRY_H
 #define MAIL_REGISTRY_H
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "mail/mailbox.h"
@@ -40,8 +41,12 @@ extern _Atomic(RegistryChunk *) registry_chunks[1u << (PID_SLOT_BITS - REGISTRY_
 /* Takes a slot for `owner`; its box opens awake (the caller queues the owner for its first turn). UV_EAGAIN: `limit`
  * are alive already; UV_ENOMEM. */
 int      registry_add(void *owner, uint32_t mailbox_limit, MailboxFull mailbox_full, size_t limit, Slot **out);
-/* From now on the pid is dead. The box must be closed already. The slot may be another's at once. */
-void     registry_remove(Slot *slot);
+/* From now on the pid is dead. The box must be closed already. The slot may be another's at once. True: there is a
+ * visitor, who may have found the owner before, and may look at it until he leaves. */
+bool     registry_remove(Slot *slot);
+/* One visitor at a time, who looks at owners from outside: whom he finds alive after he came is not gone before he
+ * left, in so far as who removes heeds what registry_remove says. */
+void     registry_visit(bool comes);
 /* The slot of a living actor of this node, or NULL. By the time the caller looks it may be dead, or another's. */
 static inline Slot *registry_find(uint64_t pid) {
     if (pid >> 52 != 0 || pid == 0) return NULL; /* a ref, or another node's; or nobody */
@@ -51,6 +56,12 @@ static inline Slot *registry_find(uint64_t pid) {
     Slot *slot = &chunk->slots[pid_slot(pid) & (REGISTRY_CHUNK_SLOTS - 1)];
     /* acquire: pairs with registry_add */
     return atomic_load_explicit(&slot->pid, memory_order_acquire) == pid ? slot : NULL;
+}
+/* The owner of the slot, or NULL if it is not (any more) that pid's. */
+static inline void *registry_owner(Slot *slot, uint64_t pid) {
+    /* acquire: who reads the next owner reads below that the pid is another */
+    void *owner = atomic_load_explicit(&slot->owner, memory_order_acquire);
+    return atomic_load_explicit(&slot->pid, memory_order_acquire) == pid ? owner : NULL;
 }
 size_t   registry_count(void);
 SlotTally *registry_tally(uint64_t pid); /* of its slot, whoever lives there now; the pid is, or was, of this node */

@@ -18,39 +18,22 @@
 #include "net/conn.h"
 #include "net/members.h"
 #include "net/secret.h"
+#include "net/targets.h"
 #include "run/loop.h"
 
 #define TICK_MS 50
 #define SWEEP_MS 5
 #define SWEEPS_IDLE 200   /* sweeps without a stir until they stop */
-#define RETRY_FIRST_MS 100
-#define RETRY_MOST_MS 2000
-#define LEARNED_KEPT_MS 600000
+#define RETRY_MS 100
 #define YIELD_MS 1000     /* how long who need not dial waits for the other to */
 #define YOUNG_MS 2000     /* a session younger than that may not be known to the other side yet */
 #define FAREWELL_MS 1000
-#define TARGETS_MOST 4096
-
-typedef struct Target { /* an address to have a link to */
-    struct Target *next;
-    char text[ADDRESS_TEXT], said[CONN_WHY]; /* said: what was logged last, and is not again */
-    bool given;    /* by --join: for ever */
-    bool gone;     /* to be freed when nothing holds it: it is ourselves, or out of time */
-    bool resolving;
-    Link *link;    /* who was met there last */
-    Conn *conn;
-    uint64_t next_try, until; /* clock_now */
-    unsigned fails;
-    uv_getaddrinfo_t request;
-} Target;
 
 /* The loop's thread alone, but for what is written by cluster_open before it submits the first job. */
 static struct {
-    bool open, closing, insecure;
+    bool open, closing;
     Hello ours;
     unsigned char secret[SECRET_MAX];
-    Target *targets;
-    unsigned target_count;
     uv_timer_t tick, sweep, resume;
     uv_idle_t spin;
     uint64_t spin_until;
@@ -172,114 +155,6 @@ static void notify(const Link *l, bool up) {
     pthread_mutex_unlock(&watching);
 }
 
-/* ---- targets ---- */
-
-static Target *target_add(const char *text, bool given) {
-    for (Target *t = cluster.targets; t != NULL; t = t->next)
-        if (strcmp(t->text, text) == 0) return t;
-    if (cluster.target_count >= TARGETS_MOST) return NULL;
-    Target *t = calloc(1, sizeof *t);
-    if (t == NULL) return NULL;
-    snprintf(t->text, sizeof t->text, "%s", text);
-    t->given = given;
-    t->next = cluster.targets;
-    cluster.targets = t;
-    cluster.target_count++;
-    return t;
-}
-
-/* One line, unless it is the same as before. */
-static void say(Target *t, const char *why) {
-    if (strcmp(t->said, why) == 0) return;
-    snprintf(t->said, sizeof t->said, "%s", why);
-    if (*why != '\0') log_format(t->given ? LOG_WARN : LOG_INFO, "", "not joined at %s: %s", t->text, why);
-}
-
-static void failed(Target *t) {
-    unsigned shift = t->fails < 6 ? t->fails : 6;
-    uint64_t wait = (uint64_t)RETRY_FIRST_MS << shift, jitter = 0;
-    if (wait > RETRY_MOST_MS) wait = RETRY_MOST_MS;
-    secret_random(&jitter, sizeof jitter); /* else: all at once, and no harm */
-    t->fails++;
-    t->next_try = clock_now() + (wait + jitter % (wait / 2)) * CLOCK_NS_PER_MS;
-}
-
-static bool refused_as_plain(Target *t, const struct sockaddr_storage *a) {
-    if (cluster.insecure || address_loopback(a)) return false;
-    say(t, "it is beyond loopback, and the connection would be plain (--insecure allows that)");
-    failed(t);
-    return true;
-}
-
-static void dial(Target *t, const struct sockaddr_storage *a) {
-    if (refused_as_plain(t, a)) return;
-    int fd = address_dial(a);
-    if (fd < 0) {
-        say(t, uv_strerror(fd));
-        failed(t);
-        return;
-    }
-    Conn *c = conn_new(fd, true, a, t);
-    t->conn = c;
-    if (c == NULL) failed(t);
-}
-
-static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found) {
-    Target *t = request->data;
-    t->resolving = false;
-    if (status == 0 && found != NULL && found->ai_addrlen <= sizeof(struct sockaddr_storage) && cluster.open &&
-        !cluster.closing && !t->gone) {
-        struct sockaddr_storage a = {0};
-        memcpy(&a, found->ai_addr, found->ai_addrlen);
-        dial(t, &a);
-    } else if (status < 0 && cluster.open) {
-        say(t, uv_strerror(status));
-        failed(t);
-    }
-    uv_freeaddrinfo(found);
-    if (!cluster.open) free(t); /* it was left to us */
-}
-
-static void try(Target *t) {
-    char host[ADDRESS_TEXT], service[16];
-    int port;
-    struct sockaddr_storage a;
-    if (!address_split(t->text, host, &port)) { /* learned ones may be anything */
-        t->gone = true;
-        return;
-    }
-    if (address_numeric(host, port, &a)) {
-        dial(t, &a);
-        return;
-    }
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    snprintf(service, sizeof service, "%d", port);
-    t->request.data = t;
-    t->resolving = uv_getaddrinfo(loop_uv(), &t->request, resolved, host, service, &hints) == 0;
-    if (!t->resolving) failed(t);
-}
-
-static void try_targets(uint64_t now) {
-    for (Target **at = &cluster.targets, *t; (t = *at) != NULL;) {
-        bool held = t->conn != NULL || t->resolving;
-        if (t->gone && !held) {
-            *at = t->next;
-            cluster.target_count--;
-            free(t);
-            continue;
-        }
-        at = &t->next;
-        if (held || t->gone) continue;
-        if (t->link != NULL && link_is_up(t->link)) {
-            t->until = now + LEARNED_KEPT_MS * CLOCK_NS_PER_MS;
-            t->fails = 0;
-            continue;
-        }
-        if (!t->given && t->until != 0 && now > t->until) t->gone = true;
-        else if (now >= t->next_try) try(t);
-    }
-}
-
 /* ---- gossip ---- */
 
 static void tell_node(Link *to, Link *about) {
@@ -314,15 +189,8 @@ static uint32_t meet_node(Link *from, const Record *r) {
     Link *l = members_find(node);
     if (cluster.addresses[node][0] == '\0') snprintf(cluster.addresses[node], ADDRESS_TEXT, "%s", address);
     if (link_is_up(l)) return node;
-    Target *t = target_add(address, false);
-    if (t == NULL) return node;
-    uint64_t now = clock_now();
-    t->until = now + LEARNED_KEPT_MS * CLOCK_NS_PER_MS;
-    t->link = l;
-    t->fails = 0;
     /* Both hear of each other at about the same time: one dials. */
-    bool waits = cluster.ours.port != 0 && strcmp(cluster.ours.name, name) < 0;
-    if (t->conn == NULL) t->next_try = now + (waits ? YIELD_MS * CLOCK_NS_PER_MS : 0);
+    targets_learn(address, l, cluster.ours.port != 0 && strcmp(cluster.ours.name, name) < 0 ? YIELD_MS : 0);
     return node;
 }
 
@@ -388,7 +256,7 @@ static bool conn_met(Conn *c, const Hello *theirs, char why[CONN_WHY]) {
     Target *t = conn_context(c);
     Link *held = holder(theirs->name);
     if (theirs->incarnation == cluster.ours.incarnation) {
-        if (t != NULL) t->gone = true; /* it leads to ourselves */
+        if (t != NULL) target_drop(t); /* it leads to ourselves */
         return false;
     }
     if (strcmp(theirs->name, cluster.ours.name) == 0) {
@@ -405,7 +273,7 @@ static bool conn_met(Conn *c, const Hello *theirs, char why[CONN_WHY]) {
         snprintf(why, CONN_WHY, "we have met too many nodes");
         return false;
     }
-    if (t != NULL) t->link = l;
+    if (t != NULL) target_met(t, l);
     return !(held != NULL && conn_dialed(c)); /* there is a way already: without a word */
 }
 
@@ -459,12 +327,9 @@ static Link *begin(Conn *c, const Hello *theirs, int fd, uint64_t session) {
     }
     groups_tell(tell_joined, l);
     log_format(LOG_INFO, "", "node %s is up (%s)", theirs->name, conn_where(c));
-    Target *t = conn_context(c);
-    if (t == NULL && cluster.addresses[index][0] != '\0') { /* it dialed; if it is lost, we dial, too */
-        Target *back = target_add(cluster.addresses[index], false);
-        if (back != NULL) back->link = l;
-    }
-    if (t != NULL) t->said[0] = '\0';
+    /* If it dialed, and is lost, we dial, too. */
+    if (conn_context(c) == NULL && cluster.addresses[index][0] != '\0')
+        targets_learn(cluster.addresses[index], l, RETRY_MS);
     notify(l, true);
     return l;
 }
@@ -472,14 +337,7 @@ static Link *begin(Conn *c, const Hello *theirs, int fd, uint64_t session) {
 static void over(Conn *c, Link *l, const char *why, uint64_t unconfirmed) {
     Target *t = conn_context(c);
     if (t != NULL) {
-        t->conn = NULL;
-        if (l == NULL) {
-            say(t, why);
-            failed(t);
-        } else {
-            t->fails = 0;
-            t->next_try = clock_now() + RETRY_FIRST_MS * CLOCK_NS_PER_MS;
-        }
+        target_over(t, l != NULL, why);
     } else if (l == NULL && *why != '\0') {
         log_format(strncmp(why, "refused", 7) == 0 ? LOG_WARN : LOG_DEBUG, "", "a connection from %s ended: %s",
                    conn_where(c), why);
@@ -541,7 +399,7 @@ static void on_tick(uv_timer_t *timer) {
     uint64_t now = clock_tick(), since = now - cluster.last_tick;
     bool late = cluster.last_tick != 0 && since > (uint64_t)config.net_timeout / 2 * CLOCK_NS_PER_MS;
     cluster.last_tick = now;
-    if (!cluster.closing) try_targets(now);
+    if (!cluster.closing) targets_try(now);
     if (now - cluster.last_beat >= beat_ms() * CLOCK_NS_PER_MS || late) {
         cluster.last_beat = now;
         beat(now, late);
@@ -598,22 +456,11 @@ static int add_given(const ClusterOptions *o, char *err, size_t err_size) {
         else if (!o->insecure && address_numeric(host, port, &a) && !address_loopback(&a))
             code = complain(err, err_size, UV_EPERM, "--join", text,
                             "beyond loopback, and the connection would be plain: --insecure allows that");
-        else if (target_add(text, true) == NULL)
+        else if (targets_give(text) < 0)
             code = complain(err, err_size, UV_ENOMEM, "--join", text, "out of memory, or too many");
     }
     free(all);
     return code;
-}
-
-static void free_targets(void) {
-    while (cluster.targets != NULL) {
-        Target *t = cluster.targets;
-        cluster.targets = t->next;
-        if (t->conn != NULL) conn_drop_context(t->conn);
-        if (t->resolving) uv_cancel((uv_req_t *)&t->request); /* in any case `resolved` frees it */
-        else free(t);
-    }
-    cluster.target_count = 0;
 }
 
 static void start(void *unused) {
@@ -633,7 +480,7 @@ int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
     if (o->listen == NULL && o->join == NULL) return 0;
     memset(&cluster, 0, sizeof cluster);
     cluster.listen_fd = -1;
-    cluster.insecure = o->insecure;
+    targets_open(o->insecure);
     cluster.ours = (Hello){.version = FRAME_VERSION, .window = (uint64_t)config.net_window,
                            .patience = (uint64_t)config.net_timeout,
                            .largest = (uint64_t)config.net_message - 2 * FRAME_HELLO_MAX * (config.net_message > 4096)};
@@ -659,7 +506,7 @@ int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
     return 0;
 fail:
     if (cluster.listen_fd >= 0) close(cluster.listen_fd);
-    free_targets();
+    targets_close();
     free(cluster.addresses);
     free(cluster.heard);
     return code;
@@ -710,7 +557,7 @@ static void stop(void *unused) {
         next = conn_next(c);
         conn_close(c, "this node ends");
     }
-    free_targets();
+    targets_close();
     if (!cluster.open) return; /* it was never started */
     cluster.open = false;
     uv_close((uv_handle_t *)&cluster.tick, NULL);

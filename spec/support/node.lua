@@ -99,10 +99,12 @@ function node.start(o)
     write_file(self.dir .. "/" .. name, text)
   end
   if o.script then write_file(self.dir .. "/" .. (o.main or "main.lua"), o.script) end
+  local env = {THRONG_RUN_DIR = self.dir .. "/run"} -- its console's socket is out of others' way
+  for name, value in pairs(o.env or {}) do env[name] = value end
   self.argv = command_line(o)
   self.began = process.now()
   self.child = assert(process.start(self.argv, {
-    cwd = self.dir, env = o.env, input = o.stdin, open_input = o.open_stdin}))
+    cwd = self.dir, env = env, input = o.stdin, open_input = o.open_stdin}))
   return self
 end
 
