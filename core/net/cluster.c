@@ -28,6 +28,7 @@
 #define YIELD_MS 1000     /* how long who need not dial waits for the other to */
 #define YOUNG_MS 2000     /* a session younger than that may not be known to the other side yet */
 #define FAREWELL_MS 1000
+#define STRANGERS_LOGGED 10 /* a second */
 
 /* The loop's thread alone, but for what is written by cluster_open before it submits the first job. */
 static struct {
@@ -237,6 +238,7 @@ static void record_came(Link *l, const Record *r) {
 
 /* ---- connections ---- */
 
+/* Gives it a number, if it has none: only for who has proved that it knows the secret. */
 static Link *met(const Hello *theirs) {
     uint32_t node = members_meet(theirs->name, theirs->incarnation);
     return node == 0 || node == MEMBERS_NOWHERE ? NULL : members_find(node);
@@ -268,23 +270,22 @@ static bool conn_met(Conn *c, const Hello *theirs, char why[CONN_WHY]) {
         snprintf(why, CONN_WHY, "the name '%.64s' is held by another node that is up", theirs->name);
         return false;
     }
-    Link *l = met(theirs);
-    if (l == NULL) {
-        snprintf(why, CONN_WHY, "we have met too many nodes");
-        return false;
-    }
-    if (t != NULL) target_met(t, l);
+    if (t != NULL && held != NULL) target_met(t, held);
     return !(held != NULL && conn_dialed(c)); /* there is a way already: without a word */
 }
 
 static uint64_t session_with(const Hello *theirs) {
-    Link *l = met(theirs);
-    return l != NULL ? link_session(l) : 0;
+    Link *l = holder(theirs->name);
+    return l != NULL && link_incarnation(l) == theirs->incarnation ? link_session(l) : 0;
 }
 
 static uint64_t decide(Conn *c, const Hello *theirs, uint64_t session, char why[CONN_WHY]) {
     if (!conn_met(c, theirs, why)) return 0; /* it may have changed since */
     Link *l = met(theirs);
+    if (l == NULL) {
+        snprintf(why, CONN_WHY, "we have met too many nodes");
+        return 0;
+    }
     Conn *before = conn_of(l);
     if (before != NULL) {
         /* It knows of ours, or does not know of it yet: this one is too much. Else it has lost the other. */
@@ -312,7 +313,10 @@ static void note_address(Conn *c, Link *l, const Hello *theirs) {
 
 static Link *begin(Conn *c, const Hello *theirs, int fd, uint64_t session) {
     Link *l = met(theirs);
+    if (l == NULL) return NULL; /* too many, here alone: the caller ends it */
     uint32_t most = members_count(), index = link_index(l);
+    Target *t = conn_context(c);
+    if (t != NULL) target_met(t, l);
     Conn *before = conn_of(l);
     if (before != NULL) conn_close(before, "it has connected anew");
     for (uint32_t i = 1; i <= most; i++) /* one process at a time has a name: those before are gone */
@@ -334,13 +338,22 @@ static Link *begin(Conn *c, const Hello *theirs, int fd, uint64_t session) {
     return l;
 }
 
+/* Whoever can reach our port can make us say so: a few times a second will do. */
+static void stranger_ended(const Conn *c, const char *why) {
+    static uint64_t second, said; /* the loop's thread */
+    uint64_t now = clock_now() / CLOCK_NS_PER_S;
+    if (second != now) second = now, said = 0;
+    if (said++ >= STRANGERS_LOGGED) return;
+    log_format(strncmp(why, "refused", 7) == 0 ? LOG_WARN : LOG_DEBUG, "", "a connection from %s ended: %s",
+               conn_where(c), why);
+}
+
 static void over(Conn *c, Link *l, const char *why, uint64_t unconfirmed) {
     Target *t = conn_context(c);
     if (t != NULL) {
         target_over(t, l != NULL, why);
     } else if (l == NULL && *why != '\0') {
-        log_format(strncmp(why, "refused", 7) == 0 ? LOG_WARN : LOG_DEBUG, "", "a connection from %s ended: %s",
-                   conn_where(c), why);
+        stranger_ended(c, why);
     }
     if (l == NULL) return;
     groups_forget_node(link_index(l));
@@ -354,11 +367,13 @@ static void over(Conn *c, Link *l, const char *why, uint64_t unconfirmed) {
 }
 
 static void on_connection(uv_poll_t *poll, int status, int events) {
-    (void)poll, (void)events;
+    (void)events;
     struct sockaddr_storage who;
-    int fd;
+    int fd = 0;
     for (int i = 0; status == 0 && i < CONN_STRANGERS && (fd = address_accept(cluster.listen_fd, &who)) >= 0; i++)
         conn_new(fd, false, &who, NULL);
+    /* No more files: it would be called again at once. on_tick looks again. */
+    if (status != 0 || (fd < 0 && fd != UV_EAGAIN && fd != UV_ECONNABORTED)) uv_poll_stop(poll);
     link_flush_all();
 }
 
@@ -400,6 +415,8 @@ static void on_tick(uv_timer_t *timer) {
     bool late = cluster.last_tick != 0 && since > (uint64_t)config.net_timeout / 2 * CLOCK_NS_PER_MS;
     cluster.last_tick = now;
     if (!cluster.closing) targets_try(now);
+    if (cluster.listen_fd >= 0 && !uv_is_active((uv_handle_t *)&cluster.listener))
+        uv_poll_start(&cluster.listener, UV_READABLE, on_connection);
     if (now - cluster.last_beat >= beat_ms() * CLOCK_NS_PER_MS || late) {
         cluster.last_beat = now;
         beat(now, late);
@@ -470,8 +487,15 @@ static void start(void *unused) {
     uv_timer_init(loop_uv(), &cluster.resume);
     uv_idle_init(loop_uv(), &cluster.spin);
     cluster.open = true;
-    if (cluster.listen_fd >= 0 && uv_poll_init(loop_uv(), &cluster.listener, cluster.listen_fd) == 0)
-        uv_poll_start(&cluster.listener, UV_READABLE, on_connection);
+    if (cluster.listen_fd >= 0) {
+        int err = uv_poll_init(loop_uv(), &cluster.listener, cluster.listen_fd);
+        if (err == 0) err = uv_poll_start(&cluster.listener, UV_READABLE, on_connection);
+        if (err < 0) {
+            log_format(LOG_ERROR, "", "no connections are taken: %s", uv_strerror(err));
+            close(cluster.listen_fd);
+            cluster.listen_fd = -1;
+        }
+    }
     cluster.last_tick = 0;
     uv_timer_start(&cluster.tick, on_tick, 0, TICK_MS);
 }

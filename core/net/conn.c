@@ -72,7 +72,7 @@ void conn_close(Conn *c, const char *why) {
         unconfirmed = link_end(c->link); /* closes the socket */
     } else {
         close(c->fd);
-        strangers--;
+        if (c->stage != STAGE_UP) strangers -= !c->dialed;
     }
     calls.over(c, c->link, kept, unconfirmed);
     uv_close((uv_handle_t *)&c->poll, closed);
@@ -146,10 +146,11 @@ static uint64_t number(const unsigned char *p) {
 }
 
 static void begin(Conn *c, uint64_t session) {
-    strangers--;
+    strangers -= !c->dialed;
     c->stage = STAGE_UP;
     c->born = clock_now();
     c->link = calls.begin(c, &c->hello, c->fd, session);
+    if (c->link == NULL) conn_close(c, "we have met too many nodes");
 }
 
 static void proof_came(Conn *c, const unsigned char *body, size_t len) {
@@ -293,7 +294,7 @@ static void listen_to(Conn *c) {
 /* ---- what others call ---- */
 
 Conn *conn_new(int fd, bool dialed, const struct sockaddr_storage *where, void *context) {
-    Conn *c = strangers < CONN_STRANGERS ? calloc(1, sizeof *c) : NULL;
+    Conn *c = dialed || strangers < CONN_STRANGERS ? calloc(1, sizeof *c) : NULL;
     if (c == NULL || secret_random(c->ours, FRAME_NONCE) < 0 || uv_poll_init(loop_uv(), &c->poll, fd) < 0) {
         free(c);
         close(fd);
@@ -310,7 +311,7 @@ Conn *conn_new(int fd, bool dialed, const struct sockaddr_storage *where, void *
     c->at = &conns;
     if (conns != NULL) conns->at = &c->next;
     conns = c;
-    strangers++;
+    strangers += !dialed;
     if (dialed) listen_to(c);
     else if (say_hello(c)) listen_to(c);
     return c->over ? NULL : c;

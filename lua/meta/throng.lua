@@ -360,7 +360,7 @@ function throng.shutdown(exit_code) end
 ---@field refused integer         messages that it did not take, since it was full
 ---@field waits_for? pid          whom it asked, while it waits for the answer and handles nothing else
 
---- What an actor is at just now; nil if it is dead.
+--- What an actor of this node is at just now; nil if it is dead.
 ---@param pid pid
 ---@return throng.Info?
 ---@usage
