@@ -6,6 +6,7 @@ describe("actors on two nodes", function()
 
   setup(function()
     a = cluster.listen("a", [[
+      function Me:start() throng.join "early" end
       function Me:on_spawn(module, ...) return throng.spawn_with({wait = 10000}, module, ...) end
       function Me:on_name(pid) return tostring(pid) end
       function Me:on_stats() return throng.stats() end
@@ -50,7 +51,7 @@ describe("actors on two nodes", function()
     function Me:on_join(group) return throng.join(group) end
     function Me:on_trap() throng.trap_exits(true) end
     function Me:on_link(pid) throng.link(pid) end
-    function Me:on_exit(pid, reason) self.gone = {pid, reason} end
+    function Me:on_exit(pid, reason) self.gone = {pid, reason, #self.got} end
     function Me:on_gone() return self.gone end
     function Me:on_watch(pid) throng.monitor(pid) end
   ]]
@@ -228,8 +229,8 @@ describe("actors on two nodes", function()
         here:ask("link", worker)
         worker:send("send_to", here, 500)
         worker:send("end", "done")
-        until_(function() return here:ask("gone") end)
-        good = good and #here:ask("got") == 500
+        local gone = until_(function() return here:ask("gone") end)
+        good = good and gone[3] == 500 and #here:ask("got") == 500
       end
       done(good)
     ]]
@@ -247,9 +248,10 @@ describe("actors on two nodes", function()
   it("find each other by name, and share groups", function()
     local found = on_b [[
       local here = throng.spawn_with({wait = 10000}, "here")
+      local function has(list, pid) for _, p in ipairs(list) do if p == pid then return true end end return false end
+      until_(function() return has(throng.members "early", root) end)
       echo:ask("join", "g")
       here:ask("join", "g")
-      local function has(list, pid) for _, p in ipairs(list) do if p == pid then return true end end return false end
       until_(function() return has(throng.members "g", echo) end)
       until_(function() return has(root:ask("members", "g"), here) end)
       local took = throng.publish("g", "add", "from b") + root:ask("publish", "g", "add", "from a")
