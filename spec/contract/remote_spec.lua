@@ -13,6 +13,7 @@ describe("actors on two nodes", function()
       function Me:on_members(group) return throng.members(group) end
       function Me:on_publish(...) return throng.publish(...) end
       function Me:on_nodes() return throng.nodes() end
+      function Me:on_open() return throng.register "open" end
     ]], {"--set", "net.message=3m"}, {
       echo = [[
         function Me:init() self.got, self.heard = {}, {} end
@@ -34,6 +35,8 @@ describe("actors on two nodes", function()
         function Me:on_down(pid, reason, ref) self.heard[#self.heard + 1] = {"down", pid, reason, ref} end
         function Me:on_exit(pid, reason) self.heard[#self.heard + 1] = {"exit", pid, reason} end
         function Me:on_heard(n) return #self.heard >= n and self.heard or nil end
+        function Me:on_block() while not throng.whereis "open" do throng.sleep(1) end end
+        function Me:on_sum(n) self.sum = (self.sum or 0) + n return self.sum end
         function Me:on_join(group) return throng.join(group) end
         function Me:on_leave(group) return throng.leave(group) end
         function Me:on_other(name, ...) return "other", name, ... end
@@ -269,6 +272,18 @@ describe("actors on two nodes", function()
             has(root:ask("nodes"), throng.node())}
     ]]
     assert.are.same({4, true, true, 1, "unreachable", true, "a", true}, found)
+  end)
+
+  it("wait a little for one who is far behind, answer for others meanwhile, and lose nothing", function()
+    local found = on_b [[
+      local other = root:ask("spawn", "echo")
+      echo:send "block"
+      for i = 1, 90000 do while not echo:send("sum", 1) do throng.sleep(1) end end
+      local lively = other:ask("say", "lively")
+      root:ask "open"
+      done {lively, echo:ask("sum", 0)}
+    ]]
+    assert.are.same({"lively", 90000}, found)
   end)
 
   it("send large messages, and say what is too large", function()
