@@ -16,9 +16,19 @@ B       := build$(addprefix /,$(VARIANT))
 PROGRAM := $(if $(VARIANT),$(B)/throng,throng)
 
 CORE  := $(wildcard core/*.c core/*/*.c)
-# compiled into the program: what actors require, and the workloads of `throng bench`
-LUA   := $(shell find lua tools/bench -name '*.lua' -not -path 'lua/meta/*' -not -path '*/peers/*' \
+# compiled into the program: what actors require, the workloads of `throng bench`, the console's client
+LUA   := $(shell find lua tools/bench tools/client -name '*.lua' -not -path 'lua/meta/*' -not -path '*/peers/*' \
            -not -name 'report*' | LC_ALL=C sort)
+# ... and what `throng test` runs specs with, from Debian's lua-busted and what it needs; their licence: LICENSE
+BUSTED := /usr/share/lua/5.1
+BUSTED_LUA := $(addprefix $(BUSTED)//, $(addsuffix .lua, \
+  $(addprefix busted/, init block compatibility context core environment execute fixtures status utils languages/en \
+    modules/filter_loader modules/output_handler_loader \
+    $(addprefix outputHandlers/, base gtest junit plainTerminal TAP utfTerminal)) \
+  $(addprefix luassert/, init array assert assertions compatibility match mock modifiers namespaces spy state stub util \
+    formatters/init formatters/binarystring languages/en matchers/init matchers/composite matchers/core) \
+  $(addprefix pl/, class compat lexer List Map path pretty stringx tablex types utils xml) \
+  mediator say/init term/colors))
 DOORS := $(wildcard spec/door/*.c)
 FUZZ  := $(wildcard tools/fuzz/*.c)
 CORE_OBJECTS := $(CORE:%.c=$(B)/%.o) $(B)/embedded.o
@@ -38,7 +48,10 @@ LANGUAGE    = -std=c11 -D_GNU_SOURCE -Icore -I$(B) $(shell pkg-config --cflags l
 COMPILE     = $(CC) $(LANGUAGE) $(WARNINGS) -fPIE -fvisibility=hidden $(CPPFLAGS) $(CFLAGS) $(FLAGS_$(VARIANT))
 LINK        = $(CC) $(WARNINGS) -pie -Wl,-z,relro,-z,now $(CFLAGS) $(FLAGS_$(VARIANT)) $(LDFLAGS)
 LIBS        = -Wl,-E -Wl,--whole-archive -l:liblua5.4.a -Wl,--no-whole-archive -l:liblua5.4-cjson.a \
-              -luv -lm -lpthread -ldl $(LDLIBS)
+              $(EDIT) -luv -lm -lpthread -ldl $(LDLIBS)
+
+# libedit with what it needs, for the console's client: static, as the rest need not wait for it at their start
+EDIT        = -l:libedit.a -l:libbsd.a -l:libmd.a -l:libtinfo.a -Wl,--exclude-libs,libedit.a:libbsd.a:libmd.a:libtinfo.a
 
 .PHONY: all run test bench bench-peers lint asan tsan valgrind fuzz install uninstall clean help deps FORCE
 .DELETE_ON_ERROR:
@@ -126,7 +139,7 @@ $(B)/%.o: $(B)/%.c $(B)/flags
 $(B)/spec/door/main.o: $(B)/doors.h
 
 $(B)/embedded.c: tools/embed.lua $(LUA) $(B)/inputs
-	$(call show,embed)lua5.4 tools/embed.lua $@ $(LUA)
+	$(call show,embed)lua5.4 tools/embed.lua $@ $(LUA) $(BUSTED_LUA)
 
 # Files that change only when what they hold does: other flags, a file added or taken away, a new door.
 keep = @mkdir -p $(B); printf '%s\n' $(1) | cmp -s - $@ || printf '%s\n' $(1) >$@

@@ -18,8 +18,17 @@ static const char usage[] =
     "usage: throng run [OPTIONS] FILE [ARGS]    run the actor script FILE as the root of a node\n"
     "       throng run [OPTIONS] -m MODULE [ARGS]    the same with a module, by its require path\n"
     "       throng bench [NAME] [OPTIONS]       measure actors; throng bench --help tells more\n"
-    "       throng help                         this, and the settings\n"
+    "       throng test [OPTIONS] [DIR|FILE...] run specs of actors; throng test --help tells more\n"
+    "       throng repl [NODE]                  talk to a running node: Lua and commands, typed or from a pipe\n"
+    "       throng eval [NODE] 'LUA' [--json]   evaluate there, print the values\n"
+    "       throng COMMAND [NODE] ... [--json]  one of:\n"
+    "           ps top tree info state inbox tasks why names groups node nodes memory\n"
+    "           send ask spawn set stop kill gc reload rollback versions\n"
+    "           log trace deadletters slow prof\n"
+    "       throng help [COMMAND]               this, and the settings; or more of one COMMAND\n"
     "       throng version\n"
+    "\n"
+    "NODE is a node's name, or the path of its socket; without one, the only one that runs.\n"
     "\n"
     "options of run:\n"
     "  --name N           the node's name (letters, digits, _ and -)\n"
@@ -145,6 +154,40 @@ static int run(int argc, char **argv) {
     return node_run(&o);
 }
 
+/* What concerns the node is taken here, the rest is for lua/throng/test/main.lua. */
+static int test(int argc, char **argv) {
+    static const char *paths[PATHS_MOST];
+    static char *rest[256];
+    NodeOptions o = {.log_level = LOG_OFF, .paths = paths, .module = "throng.test.main", .args = rest, .tests = true,
+                     .console = "off"}; /* nobody looks in: his requests would change what a seed replays */
+    char err[256];
+    config.workers = 1; /* so that a seed replays what it did */
+    for (int i = 0; i < argc; i++) {
+        const char *value;
+        int missing = 0;
+        if ((value = value_of("--workers", argc, argv, &i, &missing)) != NULL) {
+            char setting[128];
+            snprintf(setting, sizeof setting, "workers=%s", value);
+            if (config_set(&config, setting, err, sizeof err) < 0) return wrong("--workers '%s': %s", value, err);
+        } else if ((value = value_of("--path", argc, argv, &i, &missing)) != NULL) {
+            if (o.path_count == PATHS_MOST) return wrong("--path: at most %d of them", PATHS_MOST);
+            paths[o.path_count++] = value;
+        } else if ((value = value_of("--log", argc, argv, &i, &missing)) != NULL) {
+            if (log_level_parse(value, &o.log_level) < 0)
+                return wrong("--log '%s': one of debug, info, warn, error, off", value);
+        } else if ((value = value_of("--set", argc, argv, &i, &missing)) != NULL) {
+            if (config_set(&config, value, err, sizeof err) < 0) return wrong("--set: %s", err);
+        } else if (missing) {
+            return wrong("option '%s' wants a value", argv[i]);
+        } else if (o.arg_count == 250) {
+            return wrong("test: more than 250 arguments");
+        } else {
+            rest[o.arg_count++] = argv[i];
+        }
+    }
+    return node_run(&o);
+}
+
 /* A program may be started with its standard files closed. The next ones opened would take their places, and what
  * is printed would go into a socket. */
 static int hold_standard_files(void) {
@@ -166,11 +209,15 @@ int main(int argc, char **argv) {
         return 2;
     }
     if (strcmp(command, "run") == 0) return run(argc - 2, argv + 2);
+    if (strcmp(command, "test") == 0) return test(argc - 2, argv + 2);
     if (strcmp(command, "bench") == 0) return command_run("throng.bench", THRONG_VERSION, argv + 2, argc - 2);
-    if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0) return help();
+    bool asks_help = strcmp(command, "help") == 0;
+    if ((asks_help && argc == 2) || strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0) return help();
     if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {
         puts("throng " THRONG_VERSION);
         return 0;
     }
+    if (strspn(command, "abcdefghijklmnopqrstuvwxyz") == strlen(command) && *command != '\0')
+        return command_run("throng.client", THRONG_VERSION, argv + 1, argc - 1); /* says so of words it does not know */
     return wrong("unknown command '%s'", command);
 }

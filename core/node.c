@@ -13,8 +13,10 @@
 #include <unistd.h>
 #include <uv.h>
 #include "actor/actor.h"
+#include "actor/gauge.h"
 #include "actor/source.h"
 #include "api/api.h"
+#include "api/testing.h"
 #include "ground/clock.h"
 #include "ground/config.h"
 #include "ground/pool.h"
@@ -27,6 +29,7 @@
 #include "run/scheduler.h"
 
 #define TEXT_SIZE 8192
+#define TESTS_MEMORY ((size_t)4 << 30) /* of the root actor that runs specs: all of them in one VM */
 #define KILL_WAIT_MS 1000
 #define AGAIN_MS 100 /* between two looks for actors that were born while the node ends */
 
@@ -121,20 +124,20 @@ static void tell_all(MessageKind kind) {
 
 /* Until nobody is left, or the time is up. Actors that are born in the meantime are told as well. */
 static bool wait_for_all(MessageKind kind, int64_t ms) {
-    uint64_t end = clock_now() + (uint64_t)ms * CLOCK_NS_PER_MS;
+    uint64_t end = clock_real() + (uint64_t)ms * CLOCK_NS_PER_MS;
     tell_all(kind);
-    uint64_t told = clock_now();
+    uint64_t told = clock_real();
     pthread_mutex_lock(&node.lock);
-    while (registry_count() > 0 && clock_now() < end) {
+    while (registry_count() > 0 && clock_real() < end) {
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += 20 * (long)CLOCK_NS_PER_MS;
         if (until.tv_nsec >= (long)CLOCK_NS_PER_S) until.tv_sec++, until.tv_nsec -= (long)CLOCK_NS_PER_S;
         pthread_cond_timedwait(&node.changed, &node.lock, &until);
-        if (clock_now() - told < AGAIN_MS * CLOCK_NS_PER_MS) continue;
+        if (clock_real() - told < AGAIN_MS * CLOCK_NS_PER_MS) continue;
         pthread_mutex_unlock(&node.lock);
         tell_all(kind);
-        told = clock_now();
+        told = clock_real();
         pthread_mutex_lock(&node.lock);
     }
     pthread_mutex_unlock(&node.lock);
@@ -166,6 +169,7 @@ static int start_root(const NodeOptions *o) {
     char text[TEXT_SIZE];
     const Behaviour *b;
     ActorOptions options = {.may_grant = GRANT_ALL};
+    if (o->tests) options.grants = GRANT_ALL, options.memory = TESTS_MEMORY;
     const char *slash = o->file != NULL ? strrchr(o->file, '/') : NULL;
     for (int i = 0; i < o->path_count; i++)
         if (source_add_dir(o->paths[i]) < 0) return complain("out of memory");
@@ -225,15 +229,18 @@ int node_run(const NodeOptions *o) {
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&node.changed, &monotonic);
     if ((err = log_open(o->log_level, STDERR_FILENO)) < 0) goto no_log;
+    if (o->tests) testing_open();
     post_open((PostCalls){actor_wake, clustered ? cluster_send : NULL});
     behaviour_open(api_open_vm);
     actor_open((ActorCalls){api_open_vm, on_ended});
     if ((err = api_open((ApiCalls){on_shutdown, o->name != NULL ? o->name : "throng"})) < 0) goto no_loop;
-    if ((err = loop_open((LoopCalls){actor_timer, on_signal, pool_thread_end})) < 0) goto no_loop;
+    err = loop_open((LoopCalls){o->tests ? testing_timer : actor_timer, on_signal, pool_thread_end});
+    if (err < 0) goto no_loop;
     net.name = o->name != NULL ? o->name : "throng";
     if ((err = cluster_open(&net, text, sizeof text)) < 0) goto no_scheduler;
     err = scheduler_open(workers, (int)config.sched_spares, (uint64_t)config.sched_seed,
-                         (SchedulerCalls){clustered ? run_and_flush : actor_run, vm_interrupt, pool_thread_end});
+                         (SchedulerCalls){clustered ? run_and_flush : actor_run, vm_interrupt, pool_thread_end,
+                                          o->tests ? testing_at_rest : NULL, gauge_ran});
     if (err < 0) goto no_scheduler;
     ConsoleOptions door = {.path = o->console, .version = THRONG_VERSION,
                            .node_name = o->name != NULL ? o->name : "throng"};
@@ -254,6 +261,7 @@ int node_run(const NodeOptions *o) {
     }
 no_scheduler:
     cluster_close(); /* over the loop, when no worker sends any more */
+    testing_close();
     loop_close(); /* it posts to actors and wakes them: so it goes before both */
     discard_all();
     scheduler_free();

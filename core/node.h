@@ -2,6 +2,7 @@
  * Threads: node_run from main's thread, once. */
 #ifndef NODE_H
 #define NODE_H
+#include <stdbool.h>
 #include "ground/log.h"
 #include "net/cluster.h"
 
@@ -16,6 +17,7 @@ typedef struct NodeOptions {
     char **args;      /* its init's arguments */
     int arg_count;
     ClusterOptions net; /* its `name` is set by node_run */
+    bool tests; /* a node for specs: `throng test` */
 } NodeOptions;
 
 int node_run(const NodeOptions *options); /* an exit code */

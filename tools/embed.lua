@@ -2,11 +2,13 @@
 --- The contract of what it writes is core/actor/embedded.h.
 os.setlocale("C") -- so that < orders names by their bytes, as the strcmp of embedded_find does
 
---- "lua/throng/args.lua" is the module "throng.args", "lua/throng/init.lua" is "throng", and
---- "tools/bench/tick.lua" is "throng.bench.tick".
+--- "lua/throng/args.lua" is the module "throng.args", "lua/throng/init.lua" is "throng", "tools/bench/tick.lua" is
+--- "throng.bench.tick" (so are all folders of tools/), and what others wrote, "/usr/share/lua/5.1//busted/core.lua", is
+--- "throng.bundled.busted.core": it comes into nobody's way who has a module busted.core himself.
 local function module_of(path)
-  local name = path:gsub("^tools/bench/", "lua/throng/bench/"):match("^lua/(.+)%.lua$")
-  if not name then error(path .. ": not a .lua file under lua/ or tools/bench/", 0) end
+  local name = path:gsub("^.*//", "lua/throng/bundled/"):gsub("^tools/(%w+/)", "lua/throng/%1")
+    :match("^lua/(.+)%.lua$")
+  if not name then error(path .. ": not a .lua file under lua/ or a folder of tools/", 0) end
   return (name:gsub("/init$", ""):gsub("/", "."))
 end
 
@@ -38,7 +40,7 @@ local function embed(target, paths)
       error(("%s and %s are both the module %s"):format(path_of[module], path, module), 0)
     end
     path_of[module] = path
-    files[#files + 1] = {module = module, path = path, text = read(path)}
+    files[#files + 1] = {module = module, path = path:match("//(.*)") or path, text = read(path)}
   end
   table.sort(files, function(a, b) return a.module < b.module end)
 

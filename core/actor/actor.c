@@ -7,9 +7,11 @@
 #include <uv.h>
 #include "actor/alarm.h"
 #include "actor/fiber.h"
+#include "actor/gauge.h"
 #include "actor/handle.h"
 #include "actor/image.h"
 #include "actor/inbox.h"
+#include "actor/observe.h"
 #include "actor/report.h"
 #include "actor/visit.h"
 #include "ground/clock.h"
@@ -132,6 +134,12 @@ const char *actor_who(const Actor *a, char *out) {
 
 /* ---- birth ---- */
 
+/* Nobody looks at it any more. */
+static void release(Actor *a) {
+    gauge_free(a);
+    pool_free(a, sizeof *a);
+}
+
 static void actor_free(Actor *a) {
     message_free(a->start);
     message_free(a->ending);
@@ -149,7 +157,7 @@ static void actor_free(Actor *a) {
         pthread_mutex_unlock(&visitor.lock);
         if (looks) return;
     }
-    pool_free(a, sizeof *a);
+    release(a);
 }
 
 /* ---- visitors ---- */
@@ -171,14 +179,14 @@ void visit_end(void) {
     while (kept != NULL) {
         Actor *a = (Actor *)kept;
         kept = kept->next;
-        pool_free(a, sizeof *a);
+        release(a);
     }
 }
 
 /* At the end of each turn, while the actor is ours. */
 static void show(Actor *a) {
     const Message *msg = a->main.msg;
-    uint64_t messages = a->before + a->handled;
+    uint64_t messages = atomic_load_explicit(&a->handled, memory_order_relaxed);
     uint32_t handler = msg == NULL                      ? 0
                        : msg->kind == MESSAGE_START     ? words.init
                        : msg->kind == MESSAGE_DOWN      ? words.down
@@ -220,6 +228,7 @@ int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Messa
         return err;
     }
     a->pid = atomic_load_explicit(&a->slot->pid, memory_order_relaxed); /* ours: nobody else writes it now */
+    a->task.id = a->pid;
     /* From here on letters can come; the box is awake, so nobody but we will queue the actor. */
     if (o->name != NULL && (err = actor_add_name(a, o->name, o->name_len)) < 0) goto fail;
     if (spawner != NULL) {
@@ -317,6 +326,7 @@ static void begin_ending(Actor *a) {
         fiber_reset_all(a);
         if (a->began && handle_push_terminate(a->main.L, &a->main.args)) {
             fiber_runnable(a, &a->main);
+            gauge_handles(a, HANDLER_TERMINATE);
             return;
         }
     }
@@ -402,7 +412,7 @@ static TaskTurn run(Actor *a) {
             }
         }
         if (a->visits.first != NULL) visit_serve(a);
-        if (scheduler_expired() || a->handled >= config.slice_messages) {
+        if (scheduler_expired() || actor_has_enough(a)) {
             show(a);
             return scheduler_expired() ? TASK_LATE : TASK_AGAIN;
         }
@@ -427,8 +437,8 @@ static TaskTurn run(Actor *a) {
 
 TaskTurn actor_run(Task *task) {
     Actor *a = (Actor *)task;
-    a->before += a->handled;
-    a->handled = 0;
+    a->enough = atomic_load_explicit(&a->handled, memory_order_relaxed) + (uint64_t)config.slice_messages;
+    observe_slice(a);
     if (a->stage == ACTOR_UNBORN) bear(a);
     return run(a);
 }

@@ -12,6 +12,7 @@
 #ifndef ACTOR_ACTOR_H
 #define ACTOR_ACTOR_H
 #include <lua.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,7 +27,7 @@
 
 typedef enum { ACTOR_UNBORN, ACTOR_LIVE, ACTOR_ENDING } ActorStage;
 
-typedef enum { FIBER_MAIN, FIBER_EXTRA, FIBER_FORK } FiberKind;
+typedef enum { FIBER_MAIN, FIBER_EXTRA, FIBER_FORK, FIBER_GUEST } FiberKind;
 typedef enum { FIBER_IDLE, FIBER_RUNNABLE, FIBER_RUNNING, FIBER_WAITING } FiberState;
 
 typedef struct Fiber {
@@ -35,10 +36,22 @@ typedef struct Fiber {
     struct Fiber *sibling; /* in Actor.others */
     Message *msg;         /* being handled: kept until the handler ends, for its asker and for reports */
     Message *answer;      /* what it waited for; NULL with FIBER_RUNNABLE after waiting: time is up */
+    /* How it waits: who looks at the actor from elsewhere reads these of `main` (relaxed: a moment's view). */
+    _Atomic(const char *) waits; /* "ask", "sleep", "await" ...; NULL = it does not. Text that stays */
+    _Atomic uint64_t whom;       /* for whose answer or end; 0 = nobody's */
+    _Atomic uint64_t since, until; /* clock_coarse and clock_now times; until 0 = for ever */
     uint64_t wait;        /* the request or timer it waits for */
     uint64_t deadline;    /* clock_now time when the waiting ends, or has ended; 0 = no end, or a timer of its own */
     int args;             /* values on L for the next resume */
+    struct Guest *guest;  /* of a FIBER_GUEST: see guest.h */
     uint8_t kind, state;  /* FiberKind, FiberState */
+    /* actor/observe's, of the message being handled: */
+    uint8_t meant;        /* the traces that it is meant for, as bits */
+    uint8_t traced;       /* ... of them those that have recorded its begin */
+    bool timed;           /* its time goes into the statistics */
+    uint32_t began_in;    /* the newest of them */
+    uint64_t began;       /* 0 = nobody took the time; its clock is observe.c's */
+    uint64_t paused, idle; /* when it began to wait, 0 = it does not; what it has waited before */
 } Fiber;
 
 typedef struct Queue { /* of messages, or of fibers' links; oldest first */
@@ -68,8 +81,14 @@ typedef struct Actor {
     const Behaviour *behaviour;
     ActorName *names;  /* registered ones; the first is for show */
     uint64_t serial;   /* of refs */
-    uint32_t handled;  /* messages begun in this slice */
-    uint32_t last_atom; /* of the handler that ran last; 0 = none yet. See handle.c */
+    /* messages begun, ever, and the handler that ran last: an atom or a HANDLER_ of gauge.h, 0 = none yet (see
+     * handle.c). Others look at both (relaxed: a moment's view). */
+    _Atomic uint64_t handled;
+    uint64_t enough;   /* the value of `handled` with which the slice is over */
+    _Atomic uint32_t last_atom;
+    uint32_t epoch;    /* of `watched`, see observe.h */
+    uint8_t watched;   /* WATCH_...: who looks on */
+    uint8_t traces;    /* of this actor, as bits */
     uint8_t stage;     /* ActorStage */
     bool traps_exits;
     bool began;        /* init has ended: terminate may be called */
@@ -99,7 +118,6 @@ typedef struct Actor {
 
     Queue visits;      /* that wait to be served, see visit.h */
     ActorSeen seen;
-    uint64_t before;       /* messages begun before this slice */
     size_t memory_limit;   /* of its VM, as it was born with; never changes */
     bool visited;          /* there was a visitor when it was removed, who may look at it still */
 
@@ -107,6 +125,9 @@ typedef struct Actor {
     uint32_t group_count;
     uint32_t restarts; /* as ActorOptions has it */
     uint64_t born;     /* clock_now time of its spawn */
+    uint64_t noted;    /* with WATCH_NOTED: when its handler had begun at the latest */
+    _Atomic uint64_t longest;        /* ns of its slowest handler, as far as that is known. See gauge.h */
+    _Atomic(struct Timing *) timing; /* NULL until it was timed once */
 } Actor;
 
 typedef struct ActorCalls {
@@ -160,6 +181,14 @@ int  actor_drop_name(Actor *a, const char *name, size_t len); /* as names_remove
 #define ACTOR_GROUPS_MAX 1000
 int  actor_join(Actor *a, const char *group, size_t len);  /* as groups_join, but 0 if it is in; UV_EAGAIN too many */
 int  actor_leave(Actor *a, const char *group, size_t len); /* as groups_leave */
+
+static inline void actor_count(Actor *a) { /* a message is begun */
+    atomic_store_explicit(&a->handled, atomic_load_explicit(&a->handled, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+static inline bool actor_has_enough(const Actor *a) {
+    return atomic_load_explicit(&a->handled, memory_order_relaxed) >= a->enough;
+}
 
 static inline void queue_push(Queue *q, Message *msg) {
     msg->next = NULL;

@@ -64,6 +64,8 @@ void alarm_handle(Actor *a, Message *msg) {
         a->alarm_at = 0;
         uint64_t nearest = fiber_expire(a, clock_tick());
         if (nearest != 0) alarm_set(a, nearest);
+    } else if (msg->ref == ALARM_OVERDUE) {
+        fiber_overdue(a);
     } else if (!fiber_wake(a, msg->ref, NULL) && (t = find(a, msg->ref)) != NULL && !t->queued) {
         t->queued = true; /* a beat that comes while the last one waits is the same, late, beat */
         queue_push(&a->due, msg);

@@ -14,6 +14,8 @@ typedef struct ActorTimer {
     bool queued;     /* it went off and waits in Actor.due */
 } ActorTimer;
 
+#define ALARM_OVERDUE 1 /* a MESSAGE_TIMER with that ref is for fiber_overdue; refs of timers look different */
+
 /* `letter` (kind MESSAGE_SEND; taken on success) comes after `delay` ns, and then every `period` ns unless 0. A ref,
  * or 0: no memory. */
 uint64_t alarm_add(Actor *a, uint64_t delay, uint64_t period, Message *letter);

@@ -94,7 +94,7 @@ static int try_out(Behaviour *b, char *err, size_t err_size) {
     int results, result = 0;
     snprintf(err, err_size, "out of memory while loading %s", b->source->path);
     if (vm_open_apart(&t.vm, TRIAL_MEMORY) < 0) return UV_ENOMEM;
-    t.vm.deadline = clock_now() + (uint64_t)config.body_timeout * CLOCK_NS_PER_MS;
+    t.vm.deadline = clock_real() + (uint64_t)config.body_timeout * CLOCK_NS_PER_MS;
     lua_pushcfunction(t.vm.L, try_body);
     int status = vm_resume(t.vm.L, NULL, 0, &results);
     if (t.vm.doomed) {

@@ -27,6 +27,7 @@ const char *cycle_closed(Actor *a, uint64_t whom, uint32_t name); /* cycle_enter
 static inline const char *cycle_enter(Actor *a, uint64_t ref, uint64_t whom, uint32_t name) {
     if (a->current == &a->main && (!a->behaviour->concurrent || a->stage != ACTOR_LIVE))
         registry_ask(a->slot, ref, whom, name);
+    atomic_store_explicit(&a->current->whom, whom, memory_order_relaxed);
     const Slot *slot = registry_find(whom);
     if (slot == NULL || atomic_load_explicit(&slot->asks, memory_order_seq_cst) == 0) return NULL; /* as usual */
     return cycle_closed(a, whom, name);

@@ -5,7 +5,9 @@
 #include <uv.h>
 #include "actor/alarm.h"
 #include "actor/cycle.h"
+#include "actor/guest.h"
 #include "actor/handle.h"
+#include "actor/observe.h"
 #include "actor/report.h"
 #include "ground/clock.h"
 #include "ground/log.h"
@@ -79,10 +81,35 @@ static void fiber_drop(Actor *a, Fiber *f) {
     pool_free(f, sizeof *f);
 }
 
+/* A guest is over; takes the fiber. */
+static void guest_over(Actor *a, Fiber *f, int status) {
+    Guest *guest = f->guest;
+    f->guest = NULL;
+    guest->over(guest, a, f->L, status);
+    if (status == LUA_OK) {
+        fiber_drop(a, f);
+        return;
+    }
+    /* It stands in the middle of something: its stack is left as it is, for lua_settop would close variables. */
+    Fiber **at = &a->others;
+    while (*at != f) at = &(*at)->sibling;
+    *at = f->sibling;
+    if (lua_checkstack(a->vm.L, 1)) { /* else the registry keeps it until the actor ends */
+        lua_pushnil(a->vm.L);
+        lua_rawsetp(a->vm.L, LUA_REGISTRYINDEX, f);
+    }
+    message_free(f->answer);
+    pool_free(f, sizeof *f);
+}
+
 /* Its work is done: the next message, or none. */
 static void finished(Actor *a, Fiber *f) {
     message_free(f->answer);
     f->answer = NULL;
+    if (f->kind == FIBER_GUEST) {
+        guest_over(a, f, LUA_OK);
+        return;
+    }
     if (f->kind == FIBER_FORK) {
         fiber_drop(a, f);
         return;
@@ -101,6 +128,11 @@ static void failed(Actor *a, Fiber *f, int status) {
         f->state = FIBER_IDLE;
         return;
     }
+    if (f->kind == FIBER_GUEST) {
+        guest_over(a, f, guest_stopped(f) ? LUA_YIELD : status);
+        return;
+    }
+    if (f->msg != NULL) observe_failed(a, f);
     Message *reason = report_error(a, f->L, status);
     report_crash(a, f, status, reason);
     metrics_add(METRIC_crashed, 1);
@@ -124,16 +156,22 @@ static void failed(Actor *a, Fiber *f, int status) {
 }
 
 void fiber_resume(Actor *a, Fiber *f) {
-    int results, args = f->args, whim = scheduler_whim(2000);
+    int results, args = f->args;
+    size_t limit = a->vm.arena.limit;
+    if (f->guest != NULL) {
+        if (guest_stopped(f)) {
+            guest_over(a, f, LUA_YIELD);
+            return;
+        }
+        a->vm.arena.limit = f->guest->memory;
+    }
     a->current = f;
     f->state = FIBER_RUNNING;
     f->args = 0;
-    if (whim > 0) {
-        vm_preempt_after(f->L, whim);
-        if (whim % 3 == 0) scheduler_expire();
-    }
+    vm_whim(f->L);
     int status = vm_resume(f->L, NULL, args, &results);
     a->current = NULL;
+    if (f->guest != NULL && !a->vm.doomed) a->vm.arena.limit = limit;
     VmYield why = (VmYield)a->vm.yielding;
     a->vm.yielding = YIELD_USER;
     if (status == LUA_OK) {
@@ -141,6 +179,7 @@ void fiber_resume(Actor *a, Fiber *f) {
     } else if (status != LUA_YIELD) {
         failed(a, f, status);
     } else if (why == YIELD_PREEMPTED) {
+        if (a->watched & WATCH_NOTED) observe_goes_on(a, f);
         runnable_first(a, f); /* it goes on where it was, before others of this actor begin */
         scheduler_expire();
     }
@@ -155,6 +194,11 @@ void fiber_check_waits(lua_State *L, const char *what) {
     if (a == NULL) luaL_error(L, "%s: not while a module's body runs", what);
     if (!lua_isyieldable(L) || a->vm.fixed > 0)
         luaL_error(L, "%s: can't wait here, inside of a C function (such as table.sort) that calls back", what);
+}
+
+void fiber_expects(Actor *a, uint64_t whom, uint64_t until) {
+    atomic_store_explicit(&a->current->whom, whom, memory_order_relaxed);
+    atomic_store_explicit(&a->current->until, until, memory_order_relaxed);
 }
 
 int fiber_wait(lua_State *L, const char *what, uint64_t ref, uint64_t deadline, lua_KFunction k) {
@@ -174,7 +218,13 @@ int fiber_wait(lua_State *L, const char *what, uint64_t ref, uint64_t deadline, 
     f->wait = ref;
     f->deadline = deadline;
     f->state = FIBER_WAITING;
-    if (deadline != 0) alarm_set(a, deadline);
+    if (deadline != 0) {
+        alarm_set(a, deadline);
+        atomic_store_explicit(&f->until, deadline, memory_order_relaxed);
+    }
+    atomic_store_explicit(&f->since, clock_coarse(), memory_order_relaxed);
+    atomic_store_explicit(&f->waits, what, memory_order_relaxed);
+    if (__builtin_expect(a->watched != 0, 0)) observe_pause(a, f);
     a->vm.yielding = YIELD_WAITING;
     return lua_yieldk(L, 0, 0, k);
 }
@@ -190,6 +240,8 @@ uint64_t fiber_limit(const Actor *a) {
 static void wake(Actor *a, Fiber *f, Message *answer) {
     if (f == &a->main) cycle_leave(a);
     f->wait = 0;
+    atomic_store_explicit(&f->waits, NULL, memory_order_relaxed);
+    if (__builtin_expect(f->paused != 0, 0)) observe_go_on(f);
     f->answer = answer;
     fiber_runnable(a, f);
 }
@@ -219,12 +271,28 @@ uint64_t fiber_expire(Actor *a, uint64_t now) {
     return nearest;
 }
 
+void fiber_overdue(Actor *a) {
+    if (a->main.state == FIBER_IDLE) return;
+    a->vm.overdue = true; /* the hook sees to it when that code runs next */
+    if (a->main.state == FIBER_WAITING) wake(a, &a->main, NULL);
+}
+
 void fiber_fork(lua_State *L, int nargs) {
     Actor *a = actor_of(L);
     Fiber *f = fiber_new(L, FIBER_FORK);
     luaL_checkstack(f->L, nargs + 1, "too many arguments");
     lua_xmove(L, f->L, nargs + 1);
     f->args = nargs;
+    fiber_runnable(a, f);
+}
+
+void fiber_guest(lua_State *L, Guest *guest, lua_CFunction function) {
+    Actor *a = actor_of(L);
+    Fiber *f = fiber_new(L, FIBER_GUEST);
+    f->guest = guest;
+    lua_pushcfunction(f->L, function); /* a new coroutine has room for 20 */
+    lua_pushlightuserdata(f->L, guest);
+    f->args = 1;
     fiber_runnable(a, f);
 }
 
@@ -263,12 +331,16 @@ void fiber_reset_all(Actor *a) {
     cycle_leave(a);
     a->main.state = FIBER_IDLE;
     a->main.wait = a->main.deadline = 0;
+    atomic_store_explicit(&a->main.waits, NULL, memory_order_relaxed);
 }
 
 void fiber_free_all(Actor *a) {
+    observe_ended(a, &a->main);
     while (a->others != NULL) {
         Fiber *f = a->others;
+        observe_ended(a, f);
         a->others = f->sibling;
+        if (f->guest != NULL) f->guest->over(f->guest, a, f->L, LUA_YIELD);
         message_free(f->msg);
         message_free(f->answer);
         pool_free(f, sizeof *f);

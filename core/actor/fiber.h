@@ -18,6 +18,8 @@ Fiber *fiber_next(Actor *a);               /* the first runnable one, taken out;
  * finds the answer by fiber_answer. Returns what the calling C function must return; raises where it is not possible
  * to wait (`what` says who asks). */
 int fiber_wait(lua_State *L, const char *what, uint64_t ref, uint64_t deadline, lua_KFunction k);
+/* Before fiber_wait, for those who look on: whose end, and until when, if it is not told there. */
+void fiber_expects(Actor *a, uint64_t whom, uint64_t until);
 void fiber_check_waits(lua_State *L, const char *what); /* raises if fiber_wait would */
 /* The answer that ended the wait, NULL when time was up. Lent: it lives until the fiber waits again or ends. */
 Message *fiber_answer(lua_State *L);
@@ -31,8 +33,14 @@ bool fiber_wake(Actor *a, uint64_t ref, Message *answer);
 /* Wakes, with nothing, all whose deadline has passed; the next deadline, or 0. */
 uint64_t fiber_expire(Actor *a, uint64_t now);
 
+/* An error is raised in the code that the main fiber runs or waits in: for a test that does not come to its end. */
+void fiber_overdue(Actor *a);
+
 /* A new fiber that calls the function below the top `nargs` values; they are popped. Raises when memory is short. */
 void fiber_fork(lua_State *L, int nargs);
+
+/* The same for a guest: calls `function` with it. guest.h is the way to it. */
+void fiber_guest(lua_State *L, struct Guest *guest, lua_CFunction function);
 
 /* The end: askers of handlers that will not finish are told why; all coroutines are closed. */
 void fiber_fail_askers(Actor *a);

@@ -5,7 +5,9 @@
 #include <uv.h>
 #include "actor/errors.h"
 #include "actor/fiber.h"
+#include "actor/gauge.h"
 #include "actor/inbox.h"
+#include "actor/observe.h"
 #include "actor/report.h"
 #include "mail/atom.h"
 #include "mail/codec.h"
@@ -46,12 +48,12 @@ static __attribute__((noinline)) int find_atom_slow(lua_State *L, Actor *a, uint
         lua_rawseti(L, lua_upvalueindex(UP_HANDLERS), atom);
     }
     lua_copy(L, -1, lua_upvalueindex(UP_LAST));
-    a->last_atom = atom;
+    gauge_handles(a, atom);
     return type;
 }
 
 static inline int find_atom(lua_State *L, Actor *a, uint32_t atom) {
-    if (atom != a->last_atom) return find_atom_slow(L, a, atom);
+    if (atom != atomic_load_explicit(&a->last_atom, memory_order_relaxed)) return find_atom_slow(L, a, atom);
     lua_pushvalue(L, lua_upvalueindex(UP_LAST));
     return LUA_TFUNCTION;
 }
@@ -81,6 +83,7 @@ static int push_call(lua_State *L, Actor *a, const Message *msg) {
         }
         lua_settop(L, 0);
         if (!find_field(L, "on_other")) return -1;
+        gauge_handles(a, HANDLER_OTHER);
         size_t len;
         const char *name = atom_text(msg->name, &len);
         lua_pushvalue(L, lua_upvalueindex(UP_SELF));
@@ -90,10 +93,12 @@ static int push_call(lua_State *L, Actor *a, const Message *msg) {
     switch ((MessageKind)msg->kind) {
     case MESSAGE_START:
         if (!find_field(L, "init")) return -1;
+        gauge_handles(a, HANDLER_INIT);
         lua_pushvalue(L, lua_upvalueindex(UP_SELF));
         return 1 + decode(L, msg);
     case MESSAGE_DOWN:
         if (!find_field(L, "on_down")) return -1;
+        gauge_handles(a, HANDLER_DOWN);
         lua_pushvalue(L, lua_upvalueindex(UP_SELF));
         push_bits(L, msg->from);
         count = decode(L, msg);
@@ -101,12 +106,14 @@ static int push_call(lua_State *L, Actor *a, const Message *msg) {
         return 3 + count;
     case MESSAGE_EXIT:
         if (!find_field(L, "on_exit")) return -1;
+        gauge_handles(a, HANDLER_EXIT);
         lua_pushvalue(L, lua_upvalueindex(UP_SELF));
         push_bits(L, msg->from);
         return 2 + decode(L, msg);
     default: break;
     }
     /* No loaded behaviour has such a handler; this one may have it by other ways. */
+    gauge_handles(a, HANDLER_OTHER);
     size_t len;
     const char *name = codec_first_string(msg, &len);
     if (name != NULL && find(L, name, len) == LUA_TFUNCTION) {
@@ -151,6 +158,7 @@ static void reply(lua_State *L, Actor *a, const Message *msg) {
 static void finish(lua_State *L, Actor *a, Fiber *f) {
     Message *msg = f->msg;
     if (msg->kind == MESSAGE_START) a->began = true;
+    if (__builtin_expect(a->watched != 0, 0)) observe_end(a, f);
     if (is_asked(msg)) reply(L, a, msg);
     f->msg = NULL;
     message_free(msg);
@@ -175,6 +183,7 @@ static int handle(lua_State *L) {
             }
             continue;
         }
+        if (__builtin_expect(a->watched != 0, 0)) observe_begin(a, f);
         lua_callk(L, nargs, is_asked(msg) ? LUA_MULTRET : 0, 0, handle_on);
         finish(L, a, f);
     }
@@ -209,6 +218,13 @@ void handle_make(lua_State *L) {
     lua_pushcclosure(L, handle, 4);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &handle_key);
     lua_pop(L, 1);
+}
+
+bool handle_push_self(lua_State *L) {
+    bool there = lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_key) == LUA_TFUNCTION &&
+                 lua_getupvalue(L, -1, UP_SELF) != NULL;
+    if (there) lua_remove(L, -2);
+    return there || (lua_pop(L, 1), false);
 }
 
 static int born(lua_State *L, int status, lua_KContext context) {

@@ -8,5 +8,6 @@
 void handle_make(lua_State *L); /* from the behaviour's table on top, which is popped: what handles, kept by the VM */
 void handle_push_birth(lua_State *L, BehaviourOpenLibs open_libs); /* opens libraries, runs the body, makes `self` */
 void handle_push(lua_State *L);           /* handles messages until there are none or the slice is over */
+bool handle_push_self(lua_State *L);      /* for guests; false: there is none yet, and nothing is pushed */
 bool handle_push_terminate(lua_State *L, int *nargs); /* terminate(self, reason); false: there is none to call */
 #endif

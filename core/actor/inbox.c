@@ -3,6 +3,7 @@
 #include <string.h>
 #include <uv.h>
 #include "actor/alarm.h"
+#include "actor/faults.h"
 #include "actor/fiber.h"
 #include "actor/report.h"
 #include "actor/visit.h"
@@ -46,7 +47,7 @@ static void killed(Actor *a, Message *msg) {
 }
 
 /* Behind what was taken before: all that has come since. */
-static void gather(Actor *a) {
+void inbox_gather(Actor *a) {
     Message *more = mailbox_take(&a->slot->box);
     if (more == NULL) return;
     Message *last = more;
@@ -60,7 +61,7 @@ static void gather(Actor *a) {
  * waits, for all notices that came together. */
 static void add_notices(Actor *a, Queue *notices) {
     Map gone = {0};
-    gather(a);
+    inbox_gather(a);
     bool one = notices->first == notices->last;
     for (Message *n = notices->first; n != NULL && !one; n = n->next)
         if (map_put(&gone, n->from, 1) < 0) log_format(LOG_ERROR, "", "out of memory: a notice may come early");
@@ -159,7 +160,7 @@ static __attribute__((noinline)) void drop_old(Actor *a) {
     }
     uint32_t fresh = mailbox_untaken(box), before = mailbox_depth(box) - fresh;
     if (fresh == 0 || (before > MERGED_MOST && fresh < before)) return;
-    gather(a);
+    inbox_gather(a);
     Message *chain = message_reverse(a->inbox.first), *newest = chain;
     if (chain == NULL) return; /* seized just now */
     uint32_t count = 0;
@@ -178,11 +179,36 @@ static bool is_vain(const Message *msg) {
     return msg->from != 0 && pid_node(msg->from) == 0 && registry_find(msg->from) == NULL;
 }
 
+/* The asker hears why we went. */
+static void tell_asker(Actor *a, Message *msg) {
+    Message *answer = report_down(a, a->ending);
+    if (answer == NULL) return;
+    answer->to = msg->from;
+    answer->from = a->pid;
+    answer->ref = msg->ref;
+    msg->ref = 0;
+    post_deliver(answer);
+}
+
+/* A message about to be handled, under a test's fault injection. True: go on with it; else it was taken. */
+static __attribute__((noinline, cold)) bool passes(Actor *a, Message *msg) {
+    switch (faults_judge(a, msg)) {
+    case FAULT_NONE: return true;
+    case FAULT_DROP: message_free(msg); break;
+    case FAULT_DELAY: break; /* faults.c holds it */
+    case FAULT_KILL:
+        killed(a, NULL);
+        if (msg->ref != 0) tell_asker(a, msg); /* of a request, or who waits for init */
+        message_free(msg); /* as if it had died while it handled that: no dead letter */
+    }
+    return false;
+}
+
 Message *inbox_next(Actor *a) {
     Message *msg;
     for (;;) {
         if (mailbox_has_system(&a->slot->box)) inbox_system(a);
-        if (a->ending != NULL || a->handled >= config.slice_messages || scheduler_expired()) return NULL;
+        if (a->ending != NULL || actor_has_enough(a) || scheduler_expired()) return NULL;
         if (a->runnable != NULL) return NULL; /* a handler that waited goes on before another begins */
         if (__builtin_expect(mailbox_drops_old(&a->slot->box), 0)) drop_old(a);
         if (a->start != NULL) {
@@ -216,7 +242,8 @@ Message *inbox_next(Actor *a) {
             post_refuse(msg, UV_ETIMEDOUT);
             continue;
         }
-        a->handled++;
+        if (__builtin_expect(faults_active(), 0) && !passes(a, msg)) continue;
+        actor_count(a);
         metrics_add(METRIC_messages, 1);
         return msg;
     }
@@ -227,16 +254,7 @@ static void refuse(Actor *a, Message *msg) {
         visit_refuse(msg);
         return;
     }
-    if (msg->to == a->pid && msg->kind == MESSAGE_ASK) { /* its asker hears why we went */
-        Message *answer = report_down(a, a->ending);
-        if (answer != NULL) {
-            answer->to = msg->from;
-            answer->from = a->pid;
-            answer->ref = msg->ref;
-            msg->ref = 0;
-            post_deliver(answer);
-        }
-    }
+    if (msg->to == a->pid && msg->kind == MESSAGE_ASK) tell_asker(a, msg);
     post_refuse(msg, UV_ESRCH);
 }
 

@@ -15,4 +15,5 @@ void     inbox_system(Actor *a); /* takes and carries out what is in the system 
 bool     inbox_ready(Actor *a);  /* is there something to handle? */
 Message *inbox_next(Actor *a);   /* to be handled now; NULL: nothing, or the slice is over. Gives */
 void     inbox_refuse_all(Actor *a); /* the actor is dead: what is left becomes dead letters, askers are told */
+void inbox_gather(Actor *a); /* what lies in the mailbox is taken, behind what was taken before */
 #endif

@@ -230,6 +230,23 @@ int source_file(const char *path, const Source **out, char *err, size_t err_size
     return 0;
 }
 
+int source_text(const char *name, const char *path, const char *text, size_t len, char *err, size_t err_size) {
+    Source *made = NULL;
+    if (!good_name(name)) return UV_EINVAL;
+    int result = compile(name, path, text, len, &made, err, err_size);
+    if (result < 0) return result;
+    pthread_mutex_lock(&lock);
+    for (Source *s = sources; s != NULL && result == 0; s = s->next)
+        if (strcmp(s->name, name) == 0) result = UV_EEXIST;
+    if (result == 0) {
+        made->next = sources;
+        sources = made;
+    }
+    pthread_mutex_unlock(&lock);
+    if (result < 0) source_free(made);
+    return result;
+}
+
 void source_push(lua_State *L, const Source *s) {
     char chunk[PATH_MOST + 2];
     snprintf(chunk, sizeof chunk, "@%s", s->path); /* stripped of nothing: the bytecode names it too */

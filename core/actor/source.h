@@ -24,6 +24,8 @@ int  source_add_dir(const char *dir); /* behind the others; before actors run. U
 int  source_find(const char *name, const Source **out, char *err, size_t err_size);
 /* The same for a file, under a name made of the file's; its directory is not added to the path. */
 int  source_file(const char *path, const Source **out, char *err, size_t err_size);
+/* A module from text, for tests: `path` is what errors call it. UV_EEXIST: there is one of that name; else as above. */
+int  source_text(const char *name, const char *path, const char *text, size_t len, char *err, size_t err_size);
 void source_push(lua_State *L, const Source *s); /* the chunk as a function; raises when memory is short */
 void source_close(void);
 #endif

@@ -37,9 +37,12 @@ typedef struct Vm {
     uint8_t grants;      /* GRANT_... */
     bool doomed;         /* the actor must end but could not yield: the hook raises until it is out */
     uint16_t fixed;      /* coroutines on the way whose resumer can't yield: then nobody may wait */
+    bool whim;           /* a shuffled schedule: where the hook fires next the slice ends */
+    bool overdue;        /* the main fiber's code is to be told: see fiber_overdue */
+    const void *body;    /* lua_topointer of the function that must end then, or NULL: whatever runs is told once */
     bool has_finalizers; /* something in it must be closed: lua_close at the end */
     bool impure; /* without an actor: the body did or asked what is not the same each time it runs. See image.h */
-    uint64_t deadline;   /* clock_now time after which the hook raises; 0 = none (for bodies tried out) */
+    uint64_t deadline;   /* clock_real time after which the hook raises; 0 = none (for bodies tried out) */
     struct Sandbox *sandbox; /* api/sandbox's own, in the arena */
     Arena arena;
 } Vm;
@@ -62,8 +65,13 @@ int  vm_reset(lua_State *L); /* as lua_resetthread */
 /* Raises, now and whenever the script catches it, until the coroutine is out. For who may not yield. */
 int  vm_doom(lua_State *L);
 
-/* With a seed: makes the running coroutine be preempted after that many instructions. */
+/* Who resumed a coroutine that runs, or waits for one it resumed itself; NULL: the worker. On the worker's thread. */
+lua_State *vm_resumer(const lua_State *L);
+
+/* Has the hook look, after that many instructions of the coroutine, whether the slice is over. */
 void vm_preempt_after(lua_State *L, int instructions);
+/* With a seed: perhaps the slice ends after some number of them. */
+void vm_whim(lua_State *L);
 
 /* The scheduler's interrupt: in a signal handler on the worker's thread. */
 void vm_interrupt(void);

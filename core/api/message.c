@@ -3,6 +3,7 @@
 #include "actor/cycle.h"
 #include "actor/errors.h"
 #include "actor/fiber.h"
+#include "actor/observe.h"
 #include "api/api.h"
 #include "ground/clock.h"
 #include "ground/config.h"
@@ -76,6 +77,7 @@ static int do_send(lua_State *L) {
     Message *msg = api_letter(L, MESSAGE_SEND, 2, 3);
     msg->to = to;
     msg->from = a->pid;
+    if (__builtin_expect(a->watched != 0, 0)) observe_out(a, msg);
     return api_sent(L, post_send(msg), msg);
 }
 
@@ -102,6 +104,7 @@ static int send_all(lua_State *L) {
         lua_rawgeti(L, 1, i);
         msg->to = (uint64_t)(uintptr_t)lua_touserdata(L, -1);
         lua_pop(L, 1);
+        if (__builtin_expect(a->watched != 0, 0)) observe_out(a, msg);
         int err = post_send(msg);
         if (err >= 0) took += err != POST_DROPPED;
         else post_refuse(msg, err);
@@ -177,6 +180,7 @@ static int put_question(lua_State *L, int pid, uint64_t timeout, lua_KFunction k
         return errors_raise(L, "deadlock", "they would wait for each other for ever: %s", circle);
     }
     metrics_add(METRIC_asks, 1);
+    if (__builtin_expect(a->watched != 0, 0)) observe_out(a, msg);
     post_deliver(msg); /* a refusal comes back as an answer */
     return fiber_wait(L, "ask", ref, deadline, k);
 }

@@ -6,6 +6,7 @@
 #include "actor/source.h"
 #include "api/api.h"
 #include "api/sandbox.h"
+#include "api/testing.h"
 
 #define ERROR_TEXT 4096
 
@@ -18,6 +19,7 @@ static int open_cjson(lua_State *L) {
 static lua_CFunction built_in(const char *name) {
     if (strcmp(name, "throng") == 0) return api_throng;
     if (strcmp(name, "cjson") == 0) return open_cjson;
+    if (testing_is_on() && strcmp(name, "throng.testing") == 0) return testing_load;
     return NULL;
 }
 

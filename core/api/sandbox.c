@@ -125,6 +125,13 @@ static int print(lua_State *L) {
 static int math_random(lua_State *L) {
     lua_pushcfunction(L, luaopen_math);
     lua_call(L, 0, 1);
+    if (scheduler_seed() != 0) { /* a schedule that can be had again wants random numbers that can */
+        const Actor *a = actor_of(L);
+        lua_getfield(L, -1, "randomseed");
+        lua_pushinteger(L, (lua_Integer)scheduler_seed());
+        lua_pushinteger(L, a != NULL ? (lua_Integer)a->pid : 0);
+        lua_call(L, 2, 0);
+    }
     lua_getfield(L, -1, "randomseed");
     lua_pushliteral(L, "randomseed");
     lua_insert(L, -2);
@@ -285,6 +292,8 @@ static void fill(lua_State *L, int table) {
     lua_pushnil(L);
     lua_setmetatable(L, table);
 }
+
+void sandbox_fill(lua_State *L, int table) { fill(L, table); }
 
 static int next_pair(lua_State *L) {
     lua_settop(L, 2);

@@ -14,6 +14,10 @@ void sandbox_open_vm(lua_State *L); /* may raise */
 /* Pushes the library of that name if there is one for this VM. */
 bool sandbox_push_library(lua_State *L, const char *name);
 
+/* Fills the table at the absolute index `table` if it is one of those that are filled as they are used: for who looks
+ * past metamethods. May raise; calls C functions only. */
+void sandbox_fill(lua_State *L, int table);
+
 /* Pushes a new table that gets the methods of pids as they are used: their metatable. */
 void sandbox_push_pids(lua_State *L);
 #endif

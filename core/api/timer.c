@@ -40,7 +40,9 @@ static int sleep_for(lua_State *L) {
     Actor *a = api_actor(L, "sleep");
     fiber_check_waits(L, "sleep");
     uint64_t ref = actor_ref(a, REF_TIMER);
-    if (alarm_once(a, ref, clock_now() + delay) < 0) return luaL_error(L, "out of memory");
+    uint64_t due = clock_now() + delay;
+    if (alarm_once(a, ref, due) < 0) return luaL_error(L, "out of memory");
+    fiber_expects(a, 0, due);
     return fiber_wait(L, "sleep", ref, 0, slept);
 }
 

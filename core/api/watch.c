@@ -42,6 +42,7 @@ static int await(lua_State *L) {
     fiber_check_waits(L, "await");
     if (watch_monitor(a, pid, &ref) < 0) return luaL_error(L, "out of memory");
     api_push_bits(L, ref);
+    fiber_expects(a, pid, 0);
     return fiber_wait(L, "await", ref, clock_now() + ms, awaited);
 }
 

@@ -2,12 +2,14 @@
 #ifndef GROUND_CLOCK_H
 #define GROUND_CLOCK_H
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define CLOCK_NS_PER_MS 1000000ull
 #define CLOCK_NS_PER_S 1000000000ull
 
-uint64_t clock_now(void);  /* monotonic, CLOCK_MONOTONIC */
+uint64_t clock_now(void);  /* monotonic: the time that actors live in, clock_real but for tests */
+uint64_t clock_real(void); /* CLOCK_MONOTONIC: for what must not wait for a test, such as the watchdog */
 uint64_t clock_wall(void); /* since 1970, CLOCK_REALTIME */
 uint64_t clock_cpu(void);  /* CPU time this process has used */
 
@@ -17,4 +19,13 @@ uint64_t clock_cpu(void);  /* CPU time this process has used */
 extern _Atomic uint64_t clock_ticked; /* clock.c's */
 static inline uint64_t clock_coarse(void) { return atomic_load_explicit(&clock_ticked, memory_order_relaxed); }
 uint64_t clock_tick(void); /* clock_now, and from now on clock_coarse, too */
+
+/* Virtual time, for `throng test`. Frozen, clock_now stands still, and moves by clock_advance alone; thawed, it runs on
+ * from where it is. Never back. Threads: freeze and thaw from one at a time; advance while frozen, by whoever found the
+ * node at rest; the rest from any. */
+extern _Atomic uint64_t clock_still; /* clock.c's: the time it stands at; 0 = it runs */
+static inline bool clock_is_frozen(void) { return atomic_load_explicit(&clock_still, memory_order_relaxed) != 0; }
+void clock_freeze(void);
+void clock_advance(uint64_t now); /* from then on it is that late, if it is not later already */
+void clock_thaw(void);
 #endif

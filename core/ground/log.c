@@ -46,8 +46,10 @@ typedef struct Buffer {
 
 typedef enum { WRITER_BUSY, WRITER_LINGERS, WRITER_SLEEPS } WriterState;
 
-/* Read without the lock by log_enabled: relaxed, for a level that changes is obeyed a moment later anywhere. */
-static _Atomic int enabled_from = LOG_INFO;
+/* Read without the lock: relaxed, for a level that changes is obeyed a moment later anywhere. The first is the lesser
+ * of the other two: what is written, and what the watcher wants to hear. */
+static _Atomic int enabled_from = LOG_INFO, written_from = LOG_INFO, watched_from = LOG_OFF;
+static _Atomic(void (*)(LogLevel level, const char *who, const char *text, size_t len)) watcher;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* holds all below, but for `batch` while it is written */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -222,7 +224,7 @@ static bool fill_has_room(size_t more) { return fill.used + more + NOTICE_MAX <=
 /* False: there is no room, and waiting for it did not help. True too when the log was closed meanwhile. */
 static bool wait_for_room(size_t more) {
     if (fill_has_room(more)) return true;
-    struct timespec until = moment(clock_now() + ROOM_WAIT_NS);
+    struct timespec until = moment(clock_real() + ROOM_WAIT_NS);
     while (open_now && !choked && !fill_has_room(more))
         if (pthread_cond_timedwait(&moved, &lock, &until) == ETIMEDOUT && open_now && !fill_has_room(more))
             choked = true;
@@ -235,8 +237,19 @@ static void wake_writer(void) {
     pthread_cond_signal(&work);
 }
 
+static void tell_watcher(LogLevel level, const char *who, const char *text, size_t len) {
+    void (*on)(LogLevel, const char *, const char *, size_t) = atomic_load_explicit(&watcher, memory_order_relaxed);
+    if (on != NULL && (int)level >= atomic_load_explicit(&watched_from, memory_order_relaxed))
+        on(level, who != NULL ? who : "", text, len);
+}
+
 static void emit(LogLevel level, const char *who, const char *text, size_t len, size_t whole) {
     int saved = errno; /* whoever logs an error may want to read it still */
+    tell_watcher(level, who, text, len);
+    if ((int)level < atomic_load_explicit(&written_from, memory_order_relaxed)) {
+        errno = saved;
+        return;
+    }
     char small[SHORT + CUT_MAX], *large = NULL;
     Body body = {.bytes = small, .room = SHORT};
     /* a byte becomes sizeof INDENT at most */
@@ -284,7 +297,7 @@ static uint64_t tell_lost(void) {
 }
 
 static void linger(void) {
-    struct timespec until = moment(clock_now() + LINGER_NS);
+    struct timespec until = moment(clock_real() + LINGER_NS);
     writer_state = WRITER_LINGERS;
     while (writer_state == WRITER_LINGERS)
         if (pthread_cond_timedwait(&work, &lock, &until) == ETIMEDOUT) writer_state = WRITER_BUSY;
@@ -388,7 +401,26 @@ void log_flush(void) {
     pthread_mutex_unlock(&lock);
 }
 
-void log_set_level(LogLevel level) { atomic_store_explicit(&enabled_from, (int)level, memory_order_relaxed); }
+/* The levels are changed by who opens the log and by the watcher, not at once. */
+static void set_enabled(void) {
+    int written_level = atomic_load_explicit(&written_from, memory_order_relaxed),
+        watched_level = atomic_load_explicit(&watched_from, memory_order_relaxed);
+    atomic_store_explicit(&enabled_from, written_level < watched_level ? written_level : watched_level,
+                          memory_order_relaxed);
+}
+
+void log_set_level(LogLevel level) {
+    atomic_store_explicit(&written_from, (int)level, memory_order_relaxed);
+    set_enabled();
+}
+
+void log_watch(LogLevel level, void (*on)(LogLevel level, const char *who, const char *text, size_t len)) {
+    atomic_store_explicit(&watched_from, (int)(on != NULL ? level : LOG_OFF), memory_order_relaxed);
+    atomic_store_explicit(&watcher, on, memory_order_relaxed);
+    set_enabled();
+}
+
+const char *log_level_name(LogLevel level) { return level_names[level]; }
 
 bool log_enabled(LogLevel level) {
     return level < LOG_OFF && (int)level >= atomic_load_explicit(&enabled_from, memory_order_relaxed);

@@ -18,7 +18,11 @@ void log_close(void);                   /* writes what is left, ends the thread 
 void log_flush(void);                   /* returns when all lines so far are written */
 void log_set_level(LogLevel level);
 bool log_enabled(LogLevel level);       /* cheap: ask before formatting */
+const char *log_level_name(LogLevel level);
 int  log_level_parse(const char *name, LogLevel *out); /* "debug" "info" "warn" "error" "off"; UV_EINVAL */
+/* From now on `on` hears of all from `level` on, also of what is not written, before log_write returns: it may not log.
+ * On any thread, several at once. One watcher a process; LOG_OFF: none. What runs already is not waited for. */
+void log_watch(LogLevel level, void (*on)(LogLevel level, const char *who, const char *text, size_t len));
 void log_write(LogLevel level, const char *who, const char *text, size_t len);
 void log_format(LogLevel level, const char *who, const char *format, ...) __attribute__((format(printf, 3, 4)));
 #endif

@@ -33,7 +33,8 @@ enum {
     MESSAGE_NAMED = 1, /* `name` is 0: the payload's first value (not counted in argc) is the name */
     MESSAGE_ERRORS = 2, /* among the values are error objects */
     MESSAGE_NOTICE = 4, /* of a topic, see post_notify: when it is lost it is counted, and no dead letter */
-    MESSAGE_LIMITED = 8 /* the asker waits until message_deadline */
+    MESSAGE_LIMITED = 8, /* the asker waits until message_deadline */
+    MESSAGE_JUDGED = 64 /* it was held up by actor/faults, and is not judged again */
 };
 
 #define MESSAGE_ARGS_MAX 250

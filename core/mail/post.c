@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <uv.h>
@@ -27,7 +28,13 @@ static struct {
     uint64_t echo_second, echoes;
 } rate = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+static _Atomic(void (*)(const Message *msg, const char *reason)) watcher; /* relaxed: it is called, or a moment later */
+
 void post_open(PostCalls with) { calls = with; }
+
+void post_watch(void (*on)(const Message *msg, const char *reason)) {
+    atomic_store_explicit(&watcher, on, memory_order_relaxed);
+}
 
 static inline void wake_owner(Slot *slot) {
     /* acquire pairs with the opening of the box; whoever lives here now is the one whose box we made awake */
@@ -184,7 +191,7 @@ void post_notify(Topic topic, Message *notice, uint64_t except) {
 /* ---- dead letters ---- */
 
 static void log_letter(const Message *msg, const char *why) {
-    uint64_t second = clock_now() / CLOCK_NS_PER_S, more = 0;
+    uint64_t second = clock_real() / CLOCK_NS_PER_S, more = 0;
     if (!log_enabled(LOG_WARN)) return;
     pthread_mutex_lock(&rate.lock);
     if (rate.second != second) {
@@ -208,7 +215,7 @@ static void log_letter(const Message *msg, const char *why) {
  * letters of subscribers only so many are told in a second. */
 static bool is_one_echo_too_many(uint64_t from) {
     if (from == 0 || !topic_has(TOPIC_DEAD_LETTER, from)) return false;
-    uint64_t second = clock_now() / CLOCK_NS_PER_S;
+    uint64_t second = clock_real() / CLOCK_NS_PER_S;
     pthread_mutex_lock(&rate.lock);
     if (rate.echo_second != second) rate.echo_second = second, rate.echoes = 0;
     bool too_many = rate.echoes++ >= ECHOES_A_SECOND;
@@ -253,6 +260,8 @@ static void dead_letter(const Message *msg, int why) {
         return;
     }
     metrics_add(fate->metric, 1);
+    void (*on)(const Message *, const char *) = atomic_load_explicit(&watcher, memory_order_relaxed);
+    if (on != NULL) on(msg, fate->reason);
     log_letter(msg, fate->text);
     tell_letter(msg, fate->reason);
 }

@@ -35,6 +35,10 @@ void post_drop(Message *list, bool replaced);
  * or link know. */
 void post_refuse(Message *msg, int why);
 
+/* From now on `on` hears of each dead letter, before post_refuse returns, on any thread, several at once: it may post
+ * nothing. One watcher a process; NULL: none. What runs already is not waited for. */
+void post_watch(void (*on)(const Message *msg, const char *reason));
+
 /* A message to the subscribers of a topic, to which the caller adds the one value they get; NULL when memory is
  * short. Gives. */
 Message *post_notice(Topic topic);

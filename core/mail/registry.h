@@ -27,6 +27,7 @@ typedef struct SlotTally {
     _Atomic uint32_t trimmed; /* when its mailbox was last trimmed by a pusher, as Mailbox.since */
     /* messages that its mailbox let go, and that it did not take; of this owner */
     _Atomic uint64_t dropped, refused;
+    _Atomic uint64_t ran; /* ns on workers, by samples; written by the watchdog. See actor/gauge.h */
 } SlotTally;
 
 /* registry.c's. Each is written once, under its lock, with release, and read without it; never freed. */

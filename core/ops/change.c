@@ -110,7 +110,7 @@ static bool add_values(Request *r, const char *source, size_t len, Message **msg
         request_error(r, "refused", "out of memory");
         return false;
     }
-    vm.deadline = clock_now() + VALUES_MS * CLOCK_NS_PER_MS;
+    vm.deadline = clock_real() + VALUES_MS * CLOCK_NS_PER_MS;
     lua_pushcfunction(vm.L, evaluate);
     lua_pushlightuserdata(vm.L, &v);
     int status = vm_resume(vm.L, NULL, 1, &results);

@@ -8,13 +8,20 @@
 #include <stdio.h>
 #include <unistd.h>
 #include "actor/embedded.h"
+#include "ops/editor.h"
 #include "ops/probe.h"
+#include "ops/terminal.h"
 
 typedef struct Call {
     const char *module, *version;
     char **args;
     int arg_count;
 } Call;
+
+/* What is C, opened when it is required. */
+static const luaL_Reg parts[] = {
+    {"throng.editor", editor_open}, {"throng.probe", probe_open}, {"throng.terminal", terminal_open}, {NULL, NULL},
+};
 
 /* A searcher for require: the modules of the program. */
 static int find_embedded(lua_State *L) {
@@ -56,7 +63,9 @@ static int protected_run(lua_State *L) {
     if (len < 0) return luaL_error(L, "can't find out where this program lies: /proc is not mounted");
     luaL_openlibs(L);
     luaL_requiref(L, "cjson", luaopen_cjson, 0);
-    luaL_requiref(L, "throng.probe", probe_open, 0);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    luaL_setfuncs(L, parts, 0);
+    lua_pop(L, 1);
     add_searcher(L);
     lua_getglobal(L, "require");
     lua_pushstring(L, call->module);

@@ -6,54 +6,19 @@
 #include "actor/visit.h"
 #include "ground/clock.h"
 #include "ground/config.h"
-#include "ground/map.h"
 #include "ground/metrics.h"
 #include "ground/pool.h"
-#include "mail/atom.h"
 #include "mail/groups.h"
-#include "mail/names.h"
 #include "mail/pid.h"
 #include "ops/console.h"
 #include "ops/request.h"
+#include "ops/rows.h"
 #include "run/scheduler.h"
 
 #define ROWS_PRESET 1000
 #define ROWS_MOST 100000
 #define STEP_LOOK 1000 /* actors looked at in one go: under half a millisecond */
 #define STEP_SEND 200  /* rows sent in one go */
-
-static double ms_since(uint64_t then) { /* to a microsecond: digits that nobody can read cost room */
-    uint64_t now = clock_now();
-    return then < now ? (double)((now - then) / 1000) / 1000 : 0;
-}
-
-static void put_pid(Text *t, const char *key, uint64_t pid) {
-    char text[PID_TEXT_MAX];
-    if (pid == 0) json_null(t, key);
-    else json_string(t, key, text, pid_text(pid, text));
-}
-
-/* ---- patterns ---- */
-
-/* `*` and `?` as in a shell; without them, a part of the text will do. */
-static bool glob(const char *p, const char *p_end, const char *s, const char *s_end) {
-    const char *star = NULL, *again = NULL;
-    while (s < s_end) {
-        if (p < p_end && *p == '*') star = p++, again = s;
-        else if (p < p_end && (*p == '?' || *p == *s)) p++, s++;
-        else if (star != NULL) p = star + 1, s = ++again;
-        else return false;
-    }
-    while (p < p_end && *p == '*') p++;
-    return p == p_end;
-}
-
-static bool matches(const char *pattern, size_t pattern_len, const char *text, size_t len) {
-    if (pattern == NULL || pattern_len == 0) return true;
-    if (memchr(pattern, '*', pattern_len) == NULL && memchr(pattern, '?', pattern_len) == NULL)
-        return memmem(text, len, pattern, pattern_len) != NULL;
-    return glob(pattern, pattern + pattern_len, text, text + len);
-}
 
 /* ---- the node ---- */
 
@@ -64,7 +29,7 @@ static void do_node(Request *r) {
     json_words(&t, "name", node->node_name);
     json_words(&t, "version", node->version);
     json_integer(&t, "os_pid", getpid());
-    json_number(&t, "uptime", ms_since(request_started()));
+    json_number(&t, "uptime", rows_ms_since(request_started()));
     json_integer(&t, "workers", scheduler_workers());
     json_integer(&t, "actors", (int64_t)registry_count());
     json_integer(&t, "rss", (int64_t)metrics_rss());
@@ -95,54 +60,6 @@ static void do_memory(Request *r) {
 
 /* ---- names and groups ---- */
 
-/* Names as they were in a moment, and whose they are. Large ones are taken down part by part, one a round. */
-typedef struct Names {
-    Text text;
-    struct Name {
-        uint64_t pid;
-        size_t at;
-        uint32_t len;
-    } *all;
-    size_t count, room;
-    Map first; /* pid -> 1 + place in `all`, of one of its names */
-    bool failed;
-    unsigned part;
-} Names;
-
-static void take_name(void *context, const char *name, size_t len, uint64_t pid) {
-    Names *n = context;
-    if (n->count == n->room) {
-        size_t room = n->room == 0 ? 64 : n->room * 2;
-        struct Name *more = realloc(n->all, room * sizeof *more);
-        if (more == NULL) {
-            n->failed = true;
-            return;
-        }
-        n->all = more;
-        n->room = room;
-    }
-    n->all[n->count++] = (struct Name){pid, n->text.len, (uint32_t)len};
-    text_put(&n->text, name, len);
-    if (map_put(&n->first, pid, n->count) < 0 || n->text.failed) n->failed = true;
-}
-
-/* One more part; false: that was all. */
-static bool names_more(Names *n) { return names_list(n->part++, take_name, n); }
-
-static void names_free(Names *n) {
-    text_free(&n->text);
-    free(n->all);
-    map_clear(&n->first);
-}
-
-static const char *name_of(const Names *n, uint64_t pid, size_t *len) {
-    uint64_t place;
-    if (!map_get(&n->first, pid, &place)) return *len = 0, "";
-    const struct Name *name = &n->all[place - 1];
-    *len = name->len;
-    return n->text.bytes + name->at;
-}
-
 static int64_t rows(const Request *r) {
     int64_t limit = request_integer(r, "limit", ROWS_PRESET);
     return limit < ROWS_MOST ? limit : ROWS_MOST;
@@ -163,7 +80,7 @@ typedef struct Listing {
     Names names;
     char *groups; /* GroupEntry, one behind the other */
     size_t groups_size, at, sent, count;
-    struct Name **sorted;
+    Name **sorted;
     GroupEntry **entries;
     const char *bytes; /* for the comparison */
 } Listing;
@@ -183,7 +100,7 @@ static int by_bytes(const char *a, size_t a_len, const char *b, size_t b_len) {
 }
 
 static int by_name(const void *a, const void *b, void *listing) {
-    const struct Name *x = *(struct Name *const *)a, *y = *(struct Name *const *)b;
+    const Name *x = *(Name *const *)a, *y = *(Name *const *)b;
     const char *bytes = ((Listing *)listing)->names.text.bytes;
     return by_bytes(bytes + x->at, x->len, bytes + y->at, y->len);
 }
@@ -192,11 +109,11 @@ static void send_names(Request *r) {
     Listing *l = request_state(r);
     size_t limit = (size_t)rows(r);
     for (int i = 0; i < STEP_SEND && l->sent < l->count && l->sent < limit; i++, l->sent++) {
-        const struct Name *n = l->sorted[l->sent];
+        const Name *n = l->sorted[l->sent];
         Text t = {0};
         json_open(&t, NULL, '{');
         json_string(&t, "name", l->names.text.bytes + n->at, n->len);
-        put_pid(&t, "pid", n->pid);
+        rows_put_pid(&t, "pid", n->pid);
         json_close(&t, '}');
         request_more(r, &t);
     }
@@ -218,8 +135,8 @@ static void gather_names(Request *r) {
         return;
     }
     for (size_t i = 0; i < l->names.count; i++) {
-        struct Name *n = &l->names.all[i];
-        if (matches(pattern, pattern_len, l->names.text.bytes + n->at, n->len)) l->sorted[l->count++] = n;
+        Name *n = &l->names.all[i];
+        if (rows_match(pattern, pattern_len, l->names.text.bytes + n->at, n->len)) l->sorted[l->count++] = n;
     }
     qsort_r(l->sorted, l->count, sizeof *l->sorted, by_name, l);
     send_names(r);
@@ -279,7 +196,7 @@ static void do_groups(Request *r) {
     for (size_t at = 0; at < need;) {
         GroupEntry *e = (GroupEntry *)(l->groups + at);
         at += GROUP_ENTRY_SIZE(e->len);
-        if (matches(pattern, pattern_len, e->name, e->len)) l->entries[l->count++] = e;
+        if (rows_match(pattern, pattern_len, e->name, e->len)) l->entries[l->count++] = e;
     }
     qsort(l->entries, l->count, sizeof *l->entries, by_group);
     send_groups(r);
@@ -358,30 +275,9 @@ static double key_of(Sort sort, const VisitView *v) {
     case SORT_DEPTH: return v->depth;
     case SORT_OLDEST: return v->oldest;
     case SORT_UPTIME: return -(double)v->born;
-    case SORT_BUSY: return v->busy_since == 0 ? 0 : ms_since(v->busy_since);
+    case SORT_BUSY: return v->busy_since == 0 ? 0 : rows_ms_since(v->busy_since);
     default: return 0;
     }
-}
-
-/* The members of a row, in an object that is open. */
-static void put_row(Text *t, const VisitView *v, const char *name, size_t name_len) {
-    size_t len;
-    const char *handler = atom_text(v->handler, &len);
-    put_pid(t, "pid", v->pid);
-    if (name_len > 0) json_string(t, "name", name, name_len);
-    else json_null(t, "name");
-    json_words(t, "behaviour", v->behaviour->source->name);
-    json_words(t, "version", v->behaviour->version);
-    json_words(t, "state", v->state);
-    if (v->busy_since == 0) json_null(t, "handler");
-    else json_string(t, "handler", len > 0 ? handler : "?", len > 0 ? len : 1);
-    json_integer(t, "depth", v->depth);
-    if (v->oldest >= 0) json_number(t, "oldest", v->oldest);
-    else json_null(t, "oldest");
-    json_integer(t, "memory", (int64_t)v->memory);
-    json_integer(t, "messages", (int64_t)v->messages);
-    json_number(t, "uptime", ms_since(v->born));
-    put_pid(t, "parent", v->parent);
 }
 
 static void ps_send(Request *r) {
@@ -391,10 +287,10 @@ static void ps_send(Request *r) {
         VisitView v;
         size_t len;
         if (!visit_look(p->rows[p->sent++].pid, &v)) continue; /* it died meanwhile */
-        const char *name = name_of(&p->names, v.pid, &len);
+        const char *name = names_name(&p->names, v.pid, &len);
         Text t = {0};
         json_open(&t, NULL, '{');
-        put_row(&t, &v, name, len);
+        rows_put(&t, &v, name, len);
         json_close(&t, '}');
         request_more(r, &t);
         p->shown++;
@@ -409,10 +305,10 @@ static bool is_wanted(const Request *r, const Ps *p, const VisitView *v) {
     char pid[PID_TEXT_MAX];
     const char *pattern = request_text(r, "pattern", &pattern_len);
     if (pattern == NULL || pattern_len == 0) return true;
-    const char *name = name_of(&p->names, v->pid, &len), *behaviour = v->behaviour->source->name;
-    return (len > 0 && matches(pattern, pattern_len, name, len)) ||
-           matches(pattern, pattern_len, behaviour, strlen(behaviour)) ||
-           matches(pattern, pattern_len, pid, pid_text(v->pid, pid));
+    const char *name = names_name(&p->names, v->pid, &len), *behaviour = v->behaviour->source->name;
+    return (len > 0 && rows_match(pattern, pattern_len, name, len)) ||
+           rows_match(pattern, pattern_len, behaviour, strlen(behaviour)) ||
+           rows_match(pattern, pattern_len, pid, pid_text(v->pid, pid));
 }
 
 static void ps_look(Request *r) {

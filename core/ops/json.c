@@ -26,6 +26,8 @@ static size_t utf8_length(const unsigned char *s, size_t left) {
     return len;
 }
 
+size_t json_utf8(const char *s, size_t left) { return utf8_length((const unsigned char *)s, left); }
+
 static size_t utf8_write(uint32_t code, char *out) {
     if (code < 0x80) return out[0] = (char)code, 1;
     if (code < 0x800) return out[0] = (char)(0xc0 | code >> 6), out[1] = (char)(0x80 | (code & 63)), 2;

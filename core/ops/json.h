@@ -49,6 +49,9 @@ bool json_is(const Json *string, const char *text); /* a string, and that one; N
 static inline const Json *json_first(const Json *v) { return v->type >= JSON_ARRAY && v->len > 0 ? v + 1 : NULL; }
 static inline const Json *json_next(const Json *v) { return v + v->next; }
 
+/* The length of the UTF-8 sequence at `s`, of which there are `left` bytes, at least 1; 0: that byte is none. */
+size_t json_utf8(const char *s, size_t left);
+
 /* ---- out ---- */
 
 typedef struct Text {

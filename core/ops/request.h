@@ -44,7 +44,8 @@ typedef struct Op {
 } Op;
 
 /* The tables, each ended by a row without a name. */
-extern const Op ops_inspect[], ops_change[];
+extern const Op ops_inspect[], ops_change[], ops_commands[], ops_look[], ops_follow[], ops_tree[],
+    ops_complete[], ops_top[], ops_trace[], ops_why[], ops_prof[], ops_tasks[];
 
 /* ---- what was asked ---- */
 

@@ -42,6 +42,9 @@ static LoopCalls calls;  /* written before the thread starts */
 static pthread_t thread;
 /* Outlives the loop until the next one opens: a late caller finds it, though nothing fires any more. */
 static Timers *timers;
+/* Held while the wheel turns: in virtual time it is a worker that turns it, see loop_turn, and the loop's thread may
+ * not have heard yet. */
+static pthread_mutex_t turn_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static pthread_mutex_t jobs_lock = PTHREAD_MUTEX_INITIALIZER; /* holds these */
 static Job *jobs, **jobs_end = &jobs;
@@ -142,10 +145,13 @@ static void before_sleep(uv_prepare_t *handle) {
         close_handles();
         return;
     }
-    timers_turn(timers, clock_tick());
+    pthread_mutex_lock(&turn_lock);
+    uint64_t now = clock_tick();
+    if (!clock_is_frozen()) timers_turn(timers, now);
+    pthread_mutex_unlock(&turn_lock);
     atomic_store_explicit(&asleep, true, memory_order_relaxed);
     bool more = have_jobs();
-    plan(more ? 0 : timers_next(timers));
+    plan(more ? 0 : clock_is_frozen() ? UINT64_MAX : timers_next(timers));
 }
 
 static void *loop_main(void *unused) {
@@ -279,6 +285,27 @@ int loop_call(void (*run)(void *), void *argument) {
 struct uv_loop_s *loop_uv(void) {
     assert(on_loop);
     return &loop;
+}
+
+static void be_there(void *unused) { (void)unused; }
+
+void loop_freeze(bool frozen) {
+    pthread_mutex_lock(&turn_lock);
+    if (frozen) clock_freeze();
+    else clock_thaw();
+    pthread_mutex_unlock(&turn_lock);
+    if (!frozen) loop_submit(be_there, NULL); /* it plans anew; without memory, when it is woken next */
+}
+
+uint64_t loop_turn(uint64_t until) {
+    pthread_mutex_lock(&turn_lock);
+    uint64_t next = timers_next(timers);
+    if (next <= until && clock_is_frozen()) {
+        clock_advance(next);
+        timers_turn(timers, next);
+    }
+    pthread_mutex_unlock(&turn_lock);
+    return next;
 }
 
 TimerId loop_timer_add(uint64_t due_ns, uint64_t period_ns, uint64_t owner, uint64_t tag) {

@@ -4,6 +4,7 @@
  * Threads: loop_open and loop_close from the thread that builds the node; the rest from any. */
 #ifndef RUN_LOOP_H
 #define RUN_LOOP_H
+#include <stdbool.h>
 #include <stdint.h>
 #include "run/timers.h"
 
@@ -23,6 +24,12 @@ int  loop_call(void (*job)(void *), void *argument);
 /* For handles of one's own, in jobs and callbacks: on the loop's thread alone. Whoever opened a handle closes it before
  * loop_close, which closes what is left without a callback. */
 struct uv_loop_s *loop_uv(void);
+
+/* Virtual time (see ground/clock.h): while it is frozen, the loop's thread fires no timers, and loop_turn does: it
+ * moves time to the next moment at which something may be due, if that is not past `until`, and fires what is. When
+ * that moment is, or was; UINT64_MAX if nothing waits. From any thread. */
+void     loop_freeze(bool frozen);
+uint64_t loop_turn(uint64_t until);
 
 /* In clock_now time; 0 = no memory. */
 TimerId loop_timer_add(uint64_t due_ns, uint64_t period_ns, uint64_t owner, uint64_t tag);

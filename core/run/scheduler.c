@@ -87,12 +87,12 @@ void scheduler_ready(Task *task) {
 
 void scheduler_born(Task *task) {
     if (self == NULL || newborn_push(&self->newborn, task) < 0) hand_in(task);
-    else if (workers.seed != 0) worker_wake_one(); /* a shuffled schedule has everybody steal, however short the work */
+    else if (workers_shuffle(&workers)) worker_wake_one(); /* then everybody steals, however short the work */
 }
 
 /* May thieves take from its queues? */
 static bool shares(const Worker *w) {
-    return workers.seed != 0 || atomic_load_explicit(&w->share, memory_order_relaxed);
+    return workers_shuffle(&workers) || atomic_load_explicit(&w->share, memory_order_relaxed);
 }
 
 /* All that was handed in goes to this worker; gives the first. */
@@ -116,7 +116,17 @@ static Task *take_handed_in(Worker *w) {
 
 /* ---- choosing ---- */
 
-static uint64_t draw(Worker *w) { return hash_mix(w->random += 0x9e3779b97f4a7c15u); }
+static void sow(Worker *w, uint64_t seed) {
+    w->sown = seed;
+    w->random = hash_mix(seed + (uint64_t)w->number + 1);
+    w->picks = 0;
+}
+
+static uint64_t draw(Worker *w) {
+    uint64_t seed = atomic_load_explicit(&workers.seed, memory_order_relaxed);
+    if (__builtin_expect(seed != w->sown, 0)) sow(w, seed);
+    return hash_mix(w->random += 0x9e3779b97f4a7c15u);
+}
 
 static Task *keep_rest(Worker *w, Task **tasks, size_t count) {
     if (count == 0) return NULL;
@@ -153,7 +163,7 @@ static Task *pop_newborn(Worker *w) {
 static Task *next_task(Worker *w) {
     Task *task = NULL;
     w->picks++;
-    if (workers.seed != 0) { /* a shuffled schedule: any order is right */
+    if (workers_shuffle(&workers)) { /* a shuffled schedule: any order is right */
         uint64_t whim = draw(w);
         if (whim % 4 == 0 && (task = ring_take(&w->ready)) != NULL) ring_push(&w->ready, task), task = NULL;
         if (whim % 7 == 0 && (task = ring_take(&w->late)) != NULL) return task;
@@ -217,11 +227,41 @@ static bool anything_to_take(void) {
     return false;
 }
 
-static void fall_asleep(Worker *w) {
+/* Nobody runs but this worker, which has nothing to do, and nothing is queued anywhere. Whoever else could make work of
+ * himself is the loop's thread (signals and jobs): that counts as from outside. Under idle_lock: so of those who find
+ * nothing at the same moment the last one sees that all others sleep. */
+static bool all_rest(Worker *w) {
+    bool rest = !w->spare && atomic_load_explicit(&workers.handed_in, memory_order_acquire) == NULL;
+    for (int i = 0; i < workers.count + workers.spares && rest; i++) {
+        Worker *v = &workers.all[i];
+        if (v != w) rest = atomic_load_explicit(&v->state, memory_order_acquire) != WORKER_RUNNING;
+        rest = rest && !worker_has_work(v);
+    }
+    return rest;
+}
+
+/* In a node for tests, before it sleeps. True: there is work again. */
+static bool rests(Worker *w) {
     pthread_mutex_lock(&idle_lock);
-    atomic_store_explicit(&w->state, WORKER_IDLE, memory_order_relaxed);
-    if (!w->spare) atomic_fetch_add_explicit(&workers.idle, 1, memory_order_seq_cst);
+    bool rest = all_rest(w);
     pthread_mutex_unlock(&idle_lock);
+    return rest && workers.calls.at_rest();
+}
+
+static void fall_asleep(Worker *w) {
+    bool looked = workers.calls.at_rest == NULL;
+    for (;;) {
+        pthread_mutex_lock(&idle_lock);
+        bool last = !looked && all_rest(w);
+        if (!last) {
+            atomic_store_explicit(&w->state, WORKER_IDLE, memory_order_relaxed);
+            if (!w->spare) atomic_fetch_add_explicit(&workers.idle, 1, memory_order_seq_cst);
+        }
+        pthread_mutex_unlock(&idle_lock);
+        if (!last) break;
+        if (workers.calls.at_rest()) return;
+        looked = true;
+    }
     /* seq_cst against hand_in and scheduler_close: what they did before they looked at `idle` is seen here */
     if ((!w->spare && anything_to_take()) || atomic_load_explicit(&workers.stopping, memory_order_seq_cst)) {
         pthread_mutex_lock(&idle_lock);
@@ -241,12 +281,13 @@ static void fall_asleep(Worker *w) {
 /* Spins a little, then sleeps. NULL: look everywhere again. */
 static Task *idle(Worker *w) {
     uint64_t end = 0;
+    if (workers.calls.at_rest != NULL && rests(w)) return NULL;
     for (int i = 1;; i++) {
         Task *task = take_handed_in(w);
         if (task != NULL || (task = steal(w)) != NULL) return task;
         if (atomic_load_explicit(&workers.stopping, memory_order_relaxed)) return NULL;
         if (i % 16 == 0) {
-            uint64_t now = clock_now();
+            uint64_t now = clock_real();
             if (end == 0) end = now + SPIN_NS;
             else if (now >= end) break;
         }
@@ -262,6 +303,7 @@ static void retire(Worker *w) {
     while ((task = ring_take(&w->ready)) != NULL || (task = ring_take(&w->late)) != NULL ||
            (task = pop_newborn(w)) != NULL)
         hand_in(task);
+    if (workers.calls.at_rest != NULL) worker_wake_one(); /* those who rest were not all that there was */
     fall_asleep(w);
 }
 
@@ -270,12 +312,12 @@ static void retire(Worker *w) {
 static void turn(Worker *w, Task *task) {
     uint32_t slice = atomic_load_explicit(&w->slice, memory_order_relaxed);
     atomic_store_explicit(&w->slice, slice + 1, memory_order_relaxed);
-    atomic_store_explicit(&w->in_slice, 1, memory_order_relaxed);
+    atomic_store_explicit(&w->running, task->id, memory_order_relaxed);
     if (atomic_load_explicit(&w->expired, memory_order_relaxed))
         atomic_store_explicit(&w->expired, false, memory_order_relaxed);
     metrics_add(METRIC_slices, 1);
     TaskTurn how = workers.calls.run(task);
-    atomic_store_explicit(&w->in_slice, 0, memory_order_relaxed);
+    atomic_store_explicit(&w->running, 0, memory_order_relaxed);
     if (how == TASK_AGAIN) scheduler_ready(task);
     else if (how == TASK_LATE && ring_push(&w->late, task) < 0) hand_in(task);
 }
@@ -342,7 +384,7 @@ int scheduler_open(int count, int spares, uint64_t seed, SchedulerCalls calls) {
         Worker *w = &workers.all[i];
         w->number = i;
         w->spare = i >= count;
-        w->random = hash_mix(seed + (uint64_t)i + 1);
+        sow(w, seed);
         pthread_mutex_init(&w->newborn.lock, NULL);
         sem_init(&w->wake, 0, 0);
         *(i < count ? &workers.count : &workers.spares) += 1;
@@ -393,7 +435,7 @@ int scheduler_close(void) {
 
 bool scheduler_expired(void) {
     if (self == NULL) return false;
-    if (workers.seed != 0 && draw(self) % 16 == 0) return true;
+    if (workers_shuffle(&workers) && draw(self) % 16 == 0) return true;
     return atomic_load_explicit(&self->expired, memory_order_relaxed);
 }
 
@@ -401,6 +443,47 @@ void scheduler_expire(void) {
     if (self != NULL) atomic_store_explicit(&self->expired, true, memory_order_relaxed);
 }
 
-int scheduler_whim(int n) { return workers.seed == 0 || self == NULL ? -1 : (int)(draw(self) % (unsigned)n); }
+int scheduler_whim(int n) {
+    return !workers_shuffle(&workers) || self == NULL ? -1 : (int)(draw(self) % (unsigned)n);
+}
+
+void scheduler_reseed(uint64_t seed) {
+    atomic_store_explicit(&workers.seed, seed, memory_order_relaxed);
+    if (self != NULL) sow(self, seed);
+}
+
+uint64_t scheduler_seed(void) { return atomic_load_explicit(&workers.seed, memory_order_relaxed); }
+
+uint64_t scheduler_slice_since(void) {
+    /* relaxed: for an estimate. A stale `aged` is another slice's number. */
+    if (self == NULL || atomic_load_explicit(&self->aged, memory_order_relaxed) !=
+                            atomic_load_explicit(&self->slice, memory_order_relaxed))
+        return 0;
+    return atomic_load_explicit(&self->since, memory_order_relaxed);
+}
+
+uint32_t scheduler_sampled(void) {
+    if (self == NULL || atomic_load_explicit(&self->sampled, memory_order_relaxed) == 0) return 0;
+    return atomic_exchange_explicit(&self->sampled, 0, memory_order_relaxed);
+}
+
+bool scheduler_runs(uint64_t id, uint64_t *since) {
+    for (int i = 0; i < workers.count + workers.spares; i++) {
+        Worker *w = &workers.all[i];
+        if (atomic_load_explicit(&w->running, memory_order_relaxed) != id) continue;
+        *since = atomic_load_explicit(&w->since, memory_order_relaxed);
+        return true;
+    }
+    return false;
+}
+
+void scheduler_sample(uint32_t rate, uint64_t id) {
+    /* relaxed: the watchdog may see it a tick late; a sample of another is sorted out by who takes it */
+    if (rate != 0) atomic_store_explicit(&workers.samples, 0, memory_order_relaxed);
+    atomic_store_explicit(&workers.sample_id, id, memory_order_relaxed);
+    atomic_store_explicit(&workers.sample_rate, rate, memory_order_relaxed);
+}
+
+uint64_t scheduler_samples(void) { return atomic_load_explicit(&workers.samples, memory_order_relaxed); }
 
 int scheduler_workers(void) { return workers.count; }

@@ -13,6 +13,10 @@
  * 5. Workers with nothing to do spin shortly, then sleep; when all sleep, the watchdog does too.
  *
  * 6. With a seed the schedule is shuffled, and everybody steals whatever there is, for tests.
+ * 7. With an `at_rest` the node is one for tests. A worker that finds nothing to do while all the others sleep, nobody
+ *    is stuck and nothing is queued, calls it, and looks for work again if that is what it has made. Then, and with one
+ *    worker, what runs next follows from the seed alone: so the watchdog does not end slices but those that look
+ *    endless, and brings no late ones forward.
  *
  * Threads: scheduler_ready from any; scheduler_born from a worker; the rest as it says. */
 #ifndef RUN_SCHEDULER_H
@@ -23,7 +27,8 @@
 
 typedef struct Task Task;
 struct Task {
-    Task *next; /* the scheduler's, while the task is queued */
+    Task *next;  /* the scheduler's, while the task is queued */
+    uint64_t id; /* its owner's: what those who look on are told of a running one; not 0 */
 };
 
 typedef enum {
@@ -34,8 +39,11 @@ typedef enum {
 
 typedef struct SchedulerCalls {
     TaskTurn (*run)(Task *task); /* one slice, on a worker */
-    void (*interrupt)(void);     /* in a signal handler on the worker's thread: end the slice soon */
+    void (*interrupt)(void);     /* in a signal handler on the worker's thread: end the slice soon, or be seen */
     void (*thread_end)(void);    /* last thing on each worker's thread */
+    bool (*at_rest)(void);       /* for tests, see 7; true: it has made work. On a worker; nobody else runs. Or NULL */
+    /* Or NULL; by the watchdog: it was found running, for so long since the last look. */
+    void (*ran)(uint64_t id, uint64_t ns);
 } SchedulerCalls;
 
 int  scheduler_open(int workers, int spares, uint64_t seed, SchedulerCalls calls); /* 0 or a negative libuv error */
@@ -52,5 +60,20 @@ void scheduler_born(Task *task);
 bool scheduler_expired(void); /* the slice is used up */
 void scheduler_expire(void);  /* ... from now on */
 int  scheduler_whim(int n);   /* with a seed: a random number below n; else -1 */
+/* All workers draw from here on as they would have with that seed from the beginning. On a worker. */
+void scheduler_reseed(uint64_t seed);
+uint64_t scheduler_seed(void); /* 0: the schedule is not shuffled; any thread */
+/* When the watchdog first saw this slice (clock_now time), if that was a millisecond ago or more; else 0. */
+uint64_t scheduler_slice_since(void);
+/* How many samples are wanted of who runs now (scheduler_sample), since this was asked last. Also in the interrupt. */
+uint32_t scheduler_sampled(void);
+
+/* From any thread: */
+/* Is that task in a slice now? *since: about when it began, as the watchdog saw it. */
+bool scheduler_runs(uint64_t id, uint64_t *since);
+/* From now on the watchdog interrupts running tasks (only the one of that id, unless 0) `rate` times a second, at most
+ * 1000: see scheduler_sampled. 0: no longer. One at a time. */
+void scheduler_sample(uint32_t rate, uint64_t id);
+uint64_t scheduler_samples(void); /* how many were wanted since it was last turned on */
 int  scheduler_workers(void); /* how many there are (spares not counted); any thread */
 #endif

@@ -12,6 +12,7 @@
 #define QUIET_TICKS 10  /* without a busy worker, before it sleeps */
 #define LONG_TICKS 10   /* a slice this old is ended though nobody waits, so that a kill is noticed */
 #define STUCK_TICKS 20  /* a slice this old, though told to end, is stuck in C */
+#define ENDLESS_TICKS 100 /* in a node for tests a slice this old is ended, and no younger one */
 #define LATE_TICKS 4    /* the late ones get a turn at least this often */
 
 static pthread_t thread;
@@ -45,22 +46,45 @@ static void end_slice(Worker *w) {
     interrupt_send(w->thread);
 }
 
-/* One worker, once a tick. True: it is stuck. */
-static bool look_at(Worker *w, bool sharing, bool *help) {
+/* Ticks are about as often as samples can be had: with a rate below, every so many have one. */
+static bool sample_is_due(uint32_t rate, uint64_t passed) {
+    static uint64_t owed;
+    if (rate == 0) return false;
+    owed += passed * rate;
+    if (rate < 1000 && owed < CLOCK_NS_PER_S) return false;
+    owed = rate < 1000 ? owed % CLOCK_NS_PER_S : 0;
+    return true;
+}
+
+/* One worker, once a tick, `passed` ns after the last. True: it is stuck. */
+static bool look_at(Worker *w, uint64_t now, uint64_t passed, bool sample, bool sharing, bool *help) {
     uint32_t slice = atomic_load_explicit(&w->slice, memory_order_relaxed);
-    bool in_slice = atomic_load_explicit(&w->in_slice, memory_order_relaxed) != 0;
-    w->age = in_slice && slice == w->seen ? w->age + 1 : 0;
+    uint64_t task = atomic_load_explicit(&w->running, memory_order_relaxed);
+    w->age = task != 0 && slice == w->seen ? w->age + 1 : 0;
     w->seen = slice;
-    if (w->age >= 1 && (wanted(w, sharing) || w->age % LONG_TICKS == 0)) end_slice(w);
+    bool tests = workers.calls.at_rest != NULL;
+    if (w->age == 0) atomic_store_explicit(&w->since, now, memory_order_relaxed);
+    else if (w->age == 1) atomic_store_explicit(&w->aged, slice, memory_order_relaxed);
+    if (task != 0 && workers.calls.ran != NULL) workers.calls.ran(task, passed);
+    uint64_t only = atomic_load_explicit(&workers.sample_id, memory_order_relaxed);
+    sample = sample && task != 0 && (only == 0 || only == task);
+    if (sample) {
+        atomic_fetch_add_explicit(&w->sampled, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&workers.samples, 1, memory_order_relaxed);
+    }
+    if (tests ? w->age >= ENDLESS_TICKS && w->age % LONG_TICKS == 0
+              : w->age >= 1 && (wanted(w, sharing) || w->age % LONG_TICKS == 0))
+        end_slice(w);
+    else if ((sample || w->age == 1) && !tests) interrupt_send(w->thread); /* to be seen: see scheduler_slice_since */
 
     bool late = ring_length(&w->late) > 0;
     w->late_age = late ? w->late_age + 1 : 0;
-    if (w->late_age >= LATE_TICKS) {
+    if (w->late_age >= LATE_TICKS && !tests) {
         w->late_age = 0;
         atomic_store_explicit(&w->late_due, true, memory_order_relaxed);
     }
 
-    bool stuck = w->age >= STUCK_TICKS;
+    bool stuck = w->age >= STUCK_TICKS + (tests ? ENDLESS_TICKS : 0);
     bool standing = !atomic_load_explicit(&w->drained, memory_order_relaxed) && worker_has_work(w);
     atomic_store_explicit(&w->drained, false, memory_order_relaxed);
     if (standing || (stuck && worker_has_work(w))) atomic_store_explicit(&w->share, true, memory_order_relaxed);
@@ -83,22 +107,26 @@ static void *watch(void *unused) {
     (void)unused;
     int quiet = 0;
     bool help = false;
+    uint64_t before = clock_now(), now;
     pthread_setname_np(pthread_self(), "throng-watch");
     while (!atomic_load_explicit(&workers.stopping, memory_order_relaxed)) {
         struct timespec tick = {0, TICK_NS};
         nanosleep(&tick, NULL);
-        clock_tick();
+        now = clock_tick();
+        bool sample = sample_is_due(atomic_load_explicit(&workers.sample_rate, memory_order_relaxed), now - before);
         bool sharing = help;
         int stuck = 0;
         help = false;
         for (int i = 0; i < workers.count + workers.spares; i++)
             if (atomic_load_explicit(&workers.all[i].state, memory_order_relaxed) == WORKER_RUNNING)
-                stuck += look_at(&workers.all[i], sharing, &help);
+                stuck += look_at(&workers.all[i], now, now - before, sample, sharing, &help);
         match_spares(stuck);
+        before = now;
         if (help || atomic_load_explicit(&workers.handed_in, memory_order_relaxed) != NULL) worker_wake_one();
         quiet = all_idle() && stuck == 0 ? quiet + 1 : 0;
         if (quiet >= QUIET_TICKS) {
             sleep_until_busy();
+            before = clock_now();
             quiet = 0;
         }
     }

@@ -27,18 +27,23 @@ typedef struct Worker {
     Newborn newborn;
     /* written by the owner, relaxed: the watchdog only compares with what it saw last time */
     _Alignas(64) _Atomic uint32_t slice;
-    _Atomic uint32_t in_slice; /* 1 while a task runs */
+    _Atomic uint64_t running; /* the id of the task that runs; 0 = none */
     /* written by the owner (true) and the watchdog (false), relaxed: hints */
     _Atomic bool drained;
     _Alignas(64) _Atomic bool share; /* thieves welcome; set by the watchdog, cleared by the owner; a hint */
     _Atomic bool expired;   /* set by the watchdog, cleared by the owner at the start of a slice */
     _Atomic bool late_due;  /* the late ones have waited long enough; set by the watchdog, cleared by the owner */
+    _Atomic uint32_t sampled; /* samples that are wanted; added to by the watchdog, cleared by the owner */
+    /* written by the watchdog, relaxed: the slice that it found old, and when it saw that one first (written before) */
+    _Atomic uint32_t aged;
+    _Atomic uint64_t since;
     _Atomic int state; /* WorkerState; RUNNING -> IDLE by the owner, back by who wakes it; under the idle lock */
     sem_t wake;
     pthread_t thread;
     int number;
     bool spare;
     uint64_t random; /* the owner's */
+    uint64_t sown;   /* the owner's: the seed that `random` began with */
     uint32_t picks;  /* the owner's */
     /* the watchdog's own */
     uint32_t seen, age, late_age;
@@ -52,10 +57,19 @@ typedef struct Workers {
     _Atomic int idle;            /* workers in state IDLE, spares not counted */
     _Atomic int stuck;           /* workers that the watchdog found stuck; written by it */
     _Atomic bool stopping;       /* written by scheduler_close */
+    _Atomic uint32_t sample_rate; /* a second; 0 = nobody wants samples. These three by scheduler_sample */
+    _Atomic uint64_t sample_id;   /* of that task alone; 0 = all */
+    _Atomic uint64_t samples;     /* asked for; added to by the watchdog */
     _Atomic bool watchdog_sleeps; /* written by the watchdog (true) and who wakes it (false) */
     sem_t watchdog_wake;
-    uint64_t seed;
+    /* Written by who opens, and by a worker in scheduler_reseed; relaxed: each takes it up when it draws next. */
+    _Atomic uint64_t seed;
 } Workers;
+
+/* Is the schedule shuffled? */
+static inline bool workers_shuffle(const Workers *all) {
+    return atomic_load_explicit(&all->seed, memory_order_relaxed) != 0;
+}
 
 extern Workers workers;
 

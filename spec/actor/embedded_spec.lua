@@ -1,7 +1,7 @@
 local embedded = require "door.embedded"
 
 describe("the embedded files", function()
-  it("are all of lua/ but the editors' pages, and the workloads of tools/bench, byte for byte", function()
+  it("are all of lua/ but the editors' pages, the workloads of tools/bench, and busted, byte for byte", function()
     local listing <close> = assert(io.popen("find lua tools/bench -name '*.lua' -not -path 'lua/meta/*' "
       .. "-not -path '*/peers/*' -not -name 'report*'"))
     local count = 0
@@ -13,8 +13,16 @@ describe("the embedded files", function()
       assert.are.equal(file:read("a"), bytes)
       count = count + 1
     end
-    assert.are.equal(count, embedded.count())
     assert.is_true(count > 0)
+    local bundle <close> = assert(io.open("lua/throng/test/bundle.lua")) -- which lists what of busted there is
+    local list = bundle:read("a"):match("MODULES <const> = (%b{})")
+    for name in list:gmatch('"([^"]+)"') do
+      local path, bytes = embedded.find("throng.bundled." .. name)
+      local file <close> = assert(io.open("/usr/share/lua/5.1/" .. assert(path, name)))
+      assert.are.equal(file:read("a"), bytes)
+      count = count + 1
+    end
+    assert.are.equal(count, embedded.count())
   end)
 
   it("are not found under names that are not there, before, between and after those that are", function()

@@ -3,9 +3,10 @@
  * handle does).
  *
  *     process.start(argv, {cwd=, env={NAME=text|false}, input=text, open_input=boolean}) -> child | nil, why
+ *         pty={columns=, rows=}: all three streams are a terminal of that size; what it shows comes as `out`
  *     child:step(ms)       out, err, running: what has been written; waits for it up to ms, at most 20
  *     child:status()       after step said not running: code | nil, signal | nil, cpu seconds, peak bytes
- *     child:signal(n)  child:pid()  child:write(text)  child:end_input()
+ *     child:signal(n)  child:pid()  child:write(text)  child:end_input()  child:resize(columns, rows)
  *     process.now() process.getcwd() process.mkdtemp() process.mkdir(path) process.remove_all(path)
  *
  * Standard input is empty unless input or open_input says otherwise; what is written waits here until the child reads.
@@ -21,6 +22,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -126,13 +128,14 @@ static const char **environment(lua_State *L, int changes) {
 
 /* In the child, between fork and exec: nothing here may allocate or lock. Tells errno through `report`. */
 static void become(const char *const *argv, const char *const *env, const char *cwd, const int fds[3], int report,
-                   pid_t parent) {
+                   pid_t parent, bool terminal) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     bool ready = getppid() == parent && (cwd == NULL || chdir(cwd) == 0);
+    if (ready && terminal) ready = setsid() >= 0 && ioctl(fds[0], TIOCSCTTY, 0) == 0;
     for (int i = 0; ready && i < 3; i++) ready = dup2(fds[i], i) >= 0;
     if (ready) execvpe(argv[0], (char *const *)argv, (char *const *)env);
     int why = errno;
@@ -140,15 +143,34 @@ static void become(const char *const *argv, const char *const *env, const char *
     _exit(told == sizeof why ? 127 : 126);
 }
 
+/* ends[0] is the program's end of a new terminal, ends[1] ours. */
+static int open_terminal(int ends[2], const struct winsize *size) {
+    ends[1] = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (ends[1] < 0 || grantpt(ends[1]) < 0 || unlockpt(ends[1]) < 0 || ioctl(ends[1], TIOCSWINSZ, size) < 0) return -1;
+    ends[0] = open(ptsname(ends[1]), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    return ends[0] < 0 ? -1 : 0;
+}
+
 /* Pipes are close-on-exec, so that no child inherits another's; dup2 clears that for the child's own three. They are
  * numbered above 2 since the runner has its standard streams open. */
-static int start_child(Child *c, const char *const *argv, const char *const *env, const char *cwd, bool has_input) {
+static int start_child(Child *c, const char *const *argv, const char *const *env, const char *cwd, bool has_input,
+                       const struct winsize *terminal) {
     int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1}, report[2] = {-1, -1}, failure = 0;
-    if (has_input ? pipe2(in, O_CLOEXEC) < 0 : (in[0] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0) goto fail;
-    if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0 || pipe2(report, O_CLOEXEC) < 0) goto fail;
+    if (terminal != NULL) {
+        if (open_terminal(in, terminal) < 0) goto fail;
+        for (int i = 0; i < 3; i++) { /* our end to write and to read, its end for each stream */
+            int fd = fcntl(in[i == 0], F_DUPFD_CLOEXEC, 3);
+            if (fd < 0) goto fail;
+            *(i == 0 ? &out[0] : i == 1 ? &out[1] : &err[1]) = fd;
+        }
+    } else if (has_input ? pipe2(in, O_CLOEXEC) < 0 : (in[0] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0) {
+        goto fail;
+    }
+    if (terminal == NULL && (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0)) goto fail;
+    if (pipe2(report, O_CLOEXEC) < 0) goto fail;
     pid_t parent = getpid(), pid = fork();
     if (pid < 0) goto fail;
-    if (pid == 0) become(argv, env, cwd, (int[]){in[0], out[1], err[1]}, report[1], parent);
+    if (pid == 0) become(argv, env, cwd, (int[]){in[0], out[1], err[1]}, report[1], parent, terminal != NULL);
     close_fd(&report[1]); /* so that the read ends when the child execs */
     c->pid = pid;
     ssize_t got;
@@ -189,6 +211,15 @@ static void add_input(lua_State *L, Child *c, const char *text, size_t len) {
     c->input_len += len;
 }
 
+static struct winsize size_of(lua_State *L, int index) {
+    lua_getfield(L, index, "columns");
+    lua_getfield(L, index, "rows");
+    struct winsize size = {.ws_col = (unsigned short)luaL_optinteger(L, -2, 80),
+                           .ws_row = (unsigned short)luaL_optinteger(L, -1, 24)};
+    lua_pop(L, 2);
+    return size;
+}
+
 static int process_start(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -205,9 +236,13 @@ static int process_start(lua_State *L) {
     luaL_setmetatable(L, CHILD);
     size_t len = 0;
     const char *input = luaL_optlstring(L, 5, NULL, &len);
-    c->input_ends = !lua_toboolean(L, 6);
+    struct winsize size;
+    bool terminal = lua_getfield(L, 2, "pty") == LUA_TTABLE;
+    if (terminal) size = size_of(L, lua_gettop(L));
+    c->input_ends = !terminal && !lua_toboolean(L, 6);
     add_input(L, c, input, len);
-    int failed = start_child(c, argv, env, cwd, input != NULL || !c->input_ends);
+    int failed = start_child(c, argv, env, cwd, input != NULL || !c->input_ends, terminal ? &size : NULL);
+    lua_pushvalue(L, -2);
     if (failed == 0) return 1;
     lua_pushnil(L);
     lua_pushfstring(L, "%s: %s", argv[0], strerror(-failed));
@@ -314,6 +349,14 @@ static int child_end_input(lua_State *L) {
     return 0;
 }
 
+static int child_resize(lua_State *L) {
+    Child *c = luaL_checkudata(L, 1, CHILD);
+    struct winsize size = {.ws_col = (unsigned short)luaL_checkinteger(L, 2),
+                           .ws_row = (unsigned short)luaL_checkinteger(L, 3)};
+    lua_pushboolean(L, c->in >= 0 && ioctl(c->in, TIOCSWINSZ, &size) == 0);
+    return 1;
+}
+
 /* ---- around processes ---- */
 
 static int process_now(lua_State *L) {
@@ -360,7 +403,7 @@ static int process_remove_all(lua_State *L) {
 
 static const luaL_Reg child_methods[] = {
     {"step", child_step}, {"status", child_status}, {"signal", child_signal}, {"pid", child_pid},
-    {"write", child_write}, {"end_input", child_end_input}, {"__gc", child_gc}, {NULL, NULL},
+    {"write", child_write}, {"end_input", child_end_input}, {"resize", child_resize}, {"__gc", child_gc}, {NULL, NULL},
 };
 
 static const luaL_Reg functions[] = {

@@ -88,6 +88,7 @@ static Player *players_new(size_t count, TaskTurn (*turn)(Player *), uint64_t se
     if (players == NULL) abort();
     for (size_t i = 0; i < count; i++) {
         players[i].turn = turn;
+        players[i].task.id = i + 1;
         players[i].number = (int)i + 1;
         players[i].dice = seed * 1000003 + i + 1;
     }
@@ -102,7 +103,7 @@ static int begin(int workers, int spares, uint64_t seed, int left) {
     atomic_store(&play.flag, false);
     play.noted = 0;
     sem_init(&play.done, 0, 0);
-    return scheduler_open(workers, spares, seed, (SchedulerCalls){on_run, on_interrupt, on_thread_end});
+    return scheduler_open(workers, spares, seed, (SchedulerCalls){on_run, on_interrupt, on_thread_end, NULL, NULL});
 }
 
 /* True: all who were to finish have. */
@@ -272,8 +273,8 @@ static int door_order(lua_State *L) {
 
 /* Spins until it is told to end its slice, some turns long: what preempts an actor. */
 static TaskTurn spin_until_interrupted(Player *p) {
-    while (atomic_load_explicit(&interrupted, memory_order_relaxed) == 0) {}
-    expect(scheduler_expired());
+    /* An interrupt may come only to look, before its time is up. */
+    while (atomic_load_explicit(&interrupted, memory_order_relaxed) == 0 || !scheduler_expired()) {}
     if (p->turns < 5) return out(p, TASK_LATE);
     out(p, TASK_ASLEEP);
     finished();

@@ -36,6 +36,12 @@ describe("tools/embed.lua", function()
     assert.are.equal(("all lua/all.lua %d:"):format(#text) .. text, r.out)
   end)
 
+  it("takes what others wrote under a name of its own, and calls it as they do", function()
+    local r = embed({["debian/busted/core.lua"] = "x"}, "debian//busted/core.lua")
+    assert.are.equal("", r.err)
+    assert.are.equal("throng.bundled.busted.core busted/core.lua 1:x", r.out)
+  end)
+
   it("names modules as require does, and sorts them by name", function()
     local r = embed({["lua/throng/init.lua"] = "a", ["lua/throng/args.lua"] = "b", ["lua/sup_er.lua"] = "",
                      ["lua/Zoo/x.lua"] = "d\n"},

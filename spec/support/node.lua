@@ -35,6 +35,7 @@ local started = {} -- every node since the start of the file, in order
 ---@field env? table<string, string|false> set (or, false, unset) in the environment
 ---@field stdin? string                 fed to standard input, then closed; without it there is nothing to read
 ---@field open_stdin? boolean           keep standard input open, for Node:write and Node:end_input
+---@field pty? table                    {columns=, rows=}: its streams are a terminal; what that shows is `out`
 ---@field timeout? number               seconds that node.run waits
 
 ---@class Result            what node.run and Node:wait return
@@ -104,7 +105,7 @@ function node.start(o)
   self.argv = command_line(o)
   self.began = process.now()
   self.child = assert(process.start(self.argv, {
-    cwd = self.dir, env = env, input = o.stdin, open_input = o.open_stdin}))
+    cwd = self.dir, env = env, input = o.stdin, open_input = o.open_stdin, pty = o.pty}))
   return self
 end
 
