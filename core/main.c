@@ -38,6 +38,11 @@ static const char usage[] =
     "  --watch            reload scripts when they are saved, and say what came of it\n"
     "  --console PATH     the console's socket, instead of NAME.sock in the run directory; off: none\n"
     "  --set KEY=VALUE    a setting, see below; may be given again\n"
+    "  --listen HOST:PORT take connections from other nodes; port 0 = any that is free\n"
+    "  --join HOST:PORT[,HOST:PORT]  be a member of the cluster that these nodes are of\n"
+    "  --cluster NAME     the cluster's name, throng if not given; nodes of others are refused\n"
+    "  --secret FILE      the cluster's secret; without it cluster.secret in the run directory\n"
+    "  --insecure         plain connections beyond loopback are fine\n"
     "\n"
     "ARGS are handed to the script's init as strings. Exit codes: what throng.shutdown was given,\n"
     "0 good, 1 the work failed, 2 wrong usage.\n";
@@ -129,6 +134,17 @@ static int run(int argc, char **argv) {
             o.console = value;
         } else if ((value = value_of("--set", argc, argv, &i, &missing)) != NULL) {
             if (config_set(&config, value, err, sizeof err) < 0) return wrong("--set: %s", err);
+        } else if ((value = value_of("--listen", argc, argv, &i, &missing)) != NULL) {
+            o.net.listen = value;
+        } else if ((value = value_of("--join", argc, argv, &i, &missing)) != NULL) {
+            o.net.join = value;
+        } else if ((value = value_of("--cluster", argc, argv, &i, &missing)) != NULL) {
+            if (!good_name(value)) return wrong("--cluster '%s': 1 to 64 letters, digits, _ and -", value);
+            o.net.cluster = value;
+        } else if ((value = value_of("--secret", argc, argv, &i, &missing)) != NULL) {
+            o.net.secret = value;
+        } else if (strcmp(option, "--insecure") == 0) {
+            o.net.insecure = true;
         } else if (missing) {
             return wrong("option '%s' wants a value", option);
         } else {

@@ -215,23 +215,34 @@ static int default_workers(void) {
     return cores > 1024 ? 1024 : (int)cores;
 }
 
+/* With other nodes, what a slice has sent them is written at its end. */
+static TaskTurn run_and_flush(Task *task) {
+    TaskTurn turn = actor_run(task);
+    cluster_flush();
+    return turn;
+}
+
 int node_run(const NodeOptions *o) {
     pthread_condattr_t monotonic;
-    char text[512];
+    char text[1024] = "";
+    bool clustered = o->net.listen != NULL || o->net.join != NULL;
+    ClusterOptions net = o->net;
     int err, code = 1, workers = config.workers > 0 ? (int)config.workers : default_workers();
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&node.changed, &monotonic);
     if ((err = log_open(o->log_level, STDERR_FILENO)) < 0) goto no_log;
     if (o->tests) testing_open();
-    post_open((PostCalls){actor_wake});
+    post_open((PostCalls){actor_wake, clustered ? cluster_send : NULL});
     behaviour_open(api_open_vm);
     actor_open((ActorCalls){api_open_vm, on_ended, sandbox_push_globals, sandbox_swap_globals});
     if ((err = api_open((ApiCalls){on_shutdown, o->name != NULL ? o->name : "throng"})) < 0) goto no_loop;
     err = loop_open((LoopCalls){o->tests ? testing_timer : actor_timer, on_signal, pool_thread_end});
     if (err < 0) goto no_loop;
+    net.name = o->name != NULL ? o->name : "throng";
+    if ((err = cluster_open(&net, text, sizeof text)) < 0) goto no_scheduler;
     err = scheduler_open(workers, (int)config.sched_spares, (uint64_t)config.sched_seed,
-                         (SchedulerCalls){actor_run, vm_interrupt, pool_thread_end,
+                         (SchedulerCalls){clustered ? run_and_flush : actor_run, vm_interrupt, pool_thread_end,
                                           o->tests ? testing_at_rest : NULL, gauge_ran});
     if (err < 0) goto no_scheduler;
     ConsoleOptions door = {.path = o->console, .version = THRONG_VERSION,
@@ -240,6 +251,7 @@ int node_run(const NodeOptions *o) {
     else code = start_root(o);
     if (code == 0 && o->watch && watch_open() < 0) log_format(LOG_ERROR, "", "--watch: out of memory");
     if (code == 0) {
+        cluster_start();
         run_until_over();
         code = node.code;
     }
@@ -254,10 +266,12 @@ int node_run(const NodeOptions *o) {
         _exit(code);
     }
 no_scheduler:
+    cluster_close(); /* over the loop, when no worker sends any more */
     testing_close();
     loop_close(); /* it posts to actors and wakes them: so it goes before both */
     discard_all();
     scheduler_free();
+    cluster_free();
     behaviour_close();
     source_close();
 no_loop:
@@ -267,7 +281,7 @@ no_loop:
     pool_thread_end();
 no_log:
     if (err < 0) {
-        snprintf(text, sizeof text, "the node can't start: %s", uv_strerror(err));
+        if (text[0] == '\0') snprintf(text, sizeof text, "the node can't start: %s", uv_strerror(err));
         return complain(text);
     }
     return code;

@@ -4,6 +4,7 @@
 #define NODE_H
 #include <stdbool.h>
 #include "ground/log.h"
+#include "net/cluster.h"
 
 typedef struct NodeOptions {
     const char *name; /* NULL = "throng" */
@@ -16,6 +17,7 @@ typedef struct NodeOptions {
     bool watch;         /* what is saved is reloaded: see ops/watch.h */
     char **args;      /* its init's arguments */
     int arg_count;
+    ClusterOptions net; /* its `name` is set by node_run */
     bool tests; /* a node for specs: `throng test` */
 } NodeOptions;
 

@@ -56,7 +56,10 @@ static __attribute__((noinline, cold)) int not_sent(lua_State *L, int err, Messa
         lua_pushliteral(L, "dropped");
         return 2;
     }
-    lua_pushstring(L, err == UV_ENOBUFS ? "full" : err == UV_EHOSTUNREACH ? "unreachable" : "dead");
+    lua_pushstring(L, err == UV_ENOBUFS        ? "full"
+                      : err == UV_EHOSTUNREACH ? "unreachable"
+                      : err == UV_E2BIG        ? "too_large"
+                                               : "dead");
     post_refuse(msg, err);
     return 2;
 }

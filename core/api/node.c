@@ -4,6 +4,7 @@
 #include "ground/clock.h"
 #include "ground/metrics.h"
 #include "mail/registry.h"
+#include "net/cluster.h"
 
 static int node(lua_State *L) {
     lua_pushstring(L, api_calls.node_name);
@@ -11,9 +12,16 @@ static int node(lua_State *L) {
 }
 
 static int nodes(lua_State *L) {
+    uint32_t at = 0;
+    const char *other;
+    vm_of(L)->impure = true;
     lua_createtable(L, 1, 0);
     lua_pushstring(L, api_calls.node_name);
     lua_rawseti(L, -2, 1);
+    for (lua_Integer i = 2; (other = cluster_next(&at)) != NULL; i++) {
+        lua_pushstring(L, other);
+        lua_rawseti(L, -2, i);
+    }
     return 1;
 }
 

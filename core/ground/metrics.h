@@ -24,7 +24,12 @@
     X(dead_handler, "dead letters: no handler of that name") \
     X(dead_late, "dead letters: an answer, or a request, whose asker had given up") \
     X(dead_unreachable, "dead letters: no way to that node") \
-    X(dead_notice, "notices of dead letters and crashes that a subscriber did not take")
+    X(dead_notice, "notices of dead letters and crashes that a subscriber did not take") \
+    X(net_sent, "messages sent to other nodes, notices and answers too") \
+    X(net_received, "messages that came from other nodes") \
+    X(net_bytes_out, "bytes written to other nodes") \
+    X(net_bytes_in, "bytes read from other nodes") \
+    X(net_unconfirmed, "messages on their way when a connection broke: they may have arrived or not")
 
 typedef enum {
 #define X(name, text) METRIC_##name,

@@ -619,10 +619,12 @@ typedef struct Item {
 typedef struct Reader {
     const unsigned char *p, *end;
     size_t promise; /* values that tables may still announce: the payload's bytes less what they have */
+    bool (*rename)(void *context, uint64_t *pid); /* codec_adopt's; else NULL */
+    void *context;
 } Reader;
 
 static inline Reader reader_open(const Message *msg) {
-    return (Reader){msg->bytes, msg->bytes + msg->size, msg->size};
+    return (Reader){msg->bytes, msg->bytes + msg->size, msg->size, NULL, NULL};
 }
 
 static inline uint16_t get16(const unsigned char *p) {
@@ -759,8 +761,18 @@ static inline int expected(const Message *msg) {
     return msg->argc + (msg->flags & MESSAGE_NAMED ? 1 : 0);
 }
 
+/* The item was a pid: what it is called here. Only in codec_adopt, whose bytes may be written. */
+static __attribute__((noinline)) bool rename_pid(Reader *r, const Item *item) {
+    uint64_t pid = item->bits;
+    if (pid == 0 || bits_are_ref(pid)) return true;
+    if (!r->rename(r->context, &pid)) return false;
+    put64((unsigned char *)(uintptr_t)r->p - sizeof pid, pid);
+    return true;
+}
+
 /* Passes over what an item announced; `depth` tables are around it. */
 static bool skip_rest(Reader *r, ItemKind kind, const Item *item, int depth) {
+    if (kind == ITEM_PID && r->rename != NULL) return rename_pid(r, item);
     if (kind != ITEM_TABLE) return kind != ITEM_BAD;
     if (depth >= CODEC_DEPTH_MAX) return false;
     Item inner;
@@ -772,6 +784,7 @@ static bool skip_rest(Reader *r, ItemKind kind, const Item *item, int depth) {
     for (uint32_t i = item->table.pairs; i > 0; i--) {
         inner_kind = next_item(r, &inner);
         if (!may_be_key(inner_kind, &inner)) return false;
+        if (inner_kind == ITEM_PID && r->rename != NULL && !rename_pid(r, &inner)) return false;
         inner_kind = next_item(r, &inner);
         if (!skip_rest(r, inner_kind, &inner, depth + 1)) return false;
     }
@@ -784,19 +797,30 @@ static bool skip_value(Reader *r) {
     return skip_rest(r, kind, &item, 0);
 }
 
-bool codec_valid(const Message *msg) {
-    Reader r = reader_open(msg);
+static bool is_valid(const Message *msg, Reader *r) {
     int count = expected(msg);
     if (count < 0 || msg->size > MESSAGE_SIZE_MAX) return false;
     if (msg->flags & MESSAGE_NAMED) {
         Item name;
-        if (next_item(&r, &name) != ITEM_STRING) return false;
+        if (next_item(r, &name) != ITEM_STRING) return false;
         count--;
     }
     for (; count > 0; count--) {
-        if (!skip_value(&r)) return false;
+        if (!skip_value(r)) return false;
     }
-    return r.p == r.end;
+    return r->p == r->end;
+}
+
+bool codec_valid(const Message *msg) {
+    Reader r = reader_open(msg);
+    return is_valid(msg, &r);
+}
+
+bool codec_adopt(Message *msg, bool (*rename)(void *context, uint64_t *pid), void *context) {
+    Reader r = reader_open(msg);
+    r.rename = rename;
+    r.context = context;
+    return is_valid(msg, &r);
 }
 
 /* ---- decoding to the Lua stack ---- */

@@ -34,6 +34,10 @@ int codec_decode(lua_State *L, const Message *msg);
 /* True if the whole payload is well formed (what decode would accept). For bytes from outside; no VM needed. */
 bool codec_valid(const Message *msg);
 
+/* The same for a payload that another node has made; every pid in it becomes what `rename` makes of it (refs and the
+ * null one stay). False also if `rename` returns false; then some may be renamed. */
+bool codec_adopt(Message *msg, bool (*rename)(void *context, uint64_t *pid), void *context);
+
 /* Values made in C: each appends one value and counts it in argc. 0 or UV_ENOMEM / UV_E2BIG; *msg may move. */
 int codec_put_nil(Message **msg);
 int codec_put_boolean(Message **msg, bool value);

@@ -8,6 +8,7 @@
 #include <uv.h>
 #include "ground/hash.h"
 #include "ground/map.h"
+#include "mail/pid.h"
 
 #define SHARDS 16
 #define PIDS_FIRST 4
@@ -139,6 +140,14 @@ static void group_free(Group *g) {
 
 /* ---- what others call ---- */
 
+static GroupsChanged changed; /* written before other threads exist */
+
+void groups_open(GroupsChanged call) { changed = call; }
+
+static void tell_change(int err, const char *name, size_t len, uint64_t pid, bool joined) {
+    if (changed != NULL && err == 0 && pid_node(pid) == 0) changed(name, len, pid, joined);
+}
+
 int groups_join(const char *name, size_t len, uint64_t pid) {
     assert(pid != 0);
     if (len == 0 || len > GROUPS_TEXT_MAX) return UV_EINVAL;
@@ -163,6 +172,7 @@ int groups_join(const char *name, size_t len, uint64_t pid) {
             }
         }
     }
+    tell_change(err, name, len, pid, true);
     pthread_mutex_unlock(&s->lock);
     return err;
 }
@@ -180,8 +190,41 @@ int groups_leave(const char *name, size_t len, uint64_t pid) {
             group_free(g);
         }
     }
+    tell_change(err, name, len, pid, false);
     pthread_mutex_unlock(&s->lock);
     return err;
+}
+
+void groups_tell(void (*joined)(void *context, const char *name, size_t len, uint64_t pid), void *context) {
+    for (size_t i = 0; i < SHARDS; i++) {
+        Shard *s = &shards[i];
+        pthread_mutex_lock(&s->lock);
+        for (size_t b = 0; b < s->room; b++)
+            for (const Group *g = s->buckets[b]; g != NULL; g = g->next)
+                for (size_t m = 0; m < g->used; m++)
+                    if (g->pids[m] != 0 && pid_node(g->pids[m]) == 0) joined(context, g->name, g->len, g->pids[m]);
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+void groups_forget_node(uint32_t node) {
+    for (size_t i = 0; i < SHARDS; i++) {
+        Shard *s = &shards[i];
+        pthread_mutex_lock(&s->lock);
+        for (size_t b = 0; b < s->room; b++)
+            for (Group **at = &s->buckets[b], *g; (g = *at) != NULL;) {
+                for (size_t m = g->used; m-- > 0;) /* from behind: a removal may close gaps, but behind m none stay */
+                    if (m < g->used && g->pids[m] != 0 && pid_node(g->pids[m]) == node) group_remove(g, g->pids[m]);
+                if (g->places.count > 0) {
+                    at = &g->next;
+                    continue;
+                }
+                *at = g->next;
+                s->count--;
+                group_free(g);
+            }
+        pthread_mutex_unlock(&s->lock);
+    }
 }
 
 int groups_hold(const char *name, size_t len, const GroupMembers **out) {

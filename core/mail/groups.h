@@ -1,10 +1,12 @@
-/* groups.h - named sets of pids on this node, in the order of joining. A group is there while it has members.
+/* groups.h - named sets of pids, in the order of joining. A group is there while it has members.
  *
+ * Pids of other nodes are joined here as well, by net/cluster.c, which keeps the nodes' groups alike.
  * Whoever joins a pid takes care that it leaves: an actor does so when it ends (actor/actor.c).
  * Threads: from any; sharded locks inside, held for no longer than it takes to copy the members. Who posts to a group
  * holds a snapshot instead, which later joins and leaves do not change. */
 #ifndef MAIL_GROUPS_H
 #define MAIL_GROUPS_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +20,14 @@ typedef struct GroupMembers { /* a snapshot: read-only, shared by all who hold i
 /* 0; UV_EEXIST it is a member already; UV_ENOMEM; UV_EINVAL a name that is empty or too long. */
 int groups_join(const char *name, size_t len, uint64_t pid);
 int groups_leave(const char *name, size_t len, uint64_t pid); /* UV_ENOENT: it is no member */
+
+/* Called for each join and leave of an actor of this node, under the group's lock: so in the order they happen. It must
+ * not call groups. Before other threads exist; NULL: nobody wants to know. */
+typedef void (*GroupsChanged)(const char *name, size_t len, uint64_t pid, bool joined);
+void groups_open(GroupsChanged changed);
+/* Calls `joined` for all members that are of this node, in the same way. */
+void groups_tell(void (*joined)(void *context, const char *name, size_t len, uint64_t pid), void *context);
+void groups_forget_node(uint32_t node); /* all members that are of that node leave */
 
 /* Gives the members to hold; *out is NULL when there are none. 0 or UV_ENOMEM. */
 int  groups_hold(const char *name, size_t len, const GroupMembers **out);

@@ -86,11 +86,16 @@ static __attribute__((noinline, cold)) int not_taken(Slot *slot, Message *msg) {
     return UV_ENOBUFS;
 }
 
+static __attribute__((noinline)) int send_away(Message *msg) {
+    if (pid_node(msg->to) == 0) return UV_ESRCH;
+    return calls.away != NULL && !bits_are_ref(msg->to) ? calls.away(msg) : UV_EHOSTUNREACH;
+}
+
 int post_send(Message *msg) {
     int err;
     bool wake;
     Slot *slot = registry_find(msg->to);
-    if (slot == NULL) return pid_node(msg->to) != 0 ? UV_EHOSTUNREACH : UV_ESRCH;
+    if (slot == NULL) return send_away(msg);
     if (msg->kind == MESSAGE_REPLY || msg->kind == MESSAGE_FAIL) registry_answered(slot, msg->ref);
     do {
         err = mailbox_push(&slot->box, msg, &wake);
@@ -130,10 +135,11 @@ void post_fail(uint64_t asker, uint64_t ref, uint64_t about, const char *code, c
     post_deliver(msg);
 }
 
-/* DOWN or EXIT to who wanted to watch a pid that is dead: the reason is "noproc". */
-static void notice(MessageKind kind, const Message *request) {
+/* DOWN or EXIT to who wanted to watch a pid that is dead ("noproc"), or out of reach. */
+static void notice(MessageKind kind, const Message *request, int why) {
+    const char *reason = why == UV_EHOSTUNREACH || why == UV_ENOBUFS ? "noconnection" : "noproc";
     Message *msg = message_new(kind, 16);
-    if (msg == NULL || codec_put_string(&msg, "noproc", 6) < 0) {
+    if (msg == NULL || codec_put_string(&msg, reason, strlen(reason)) < 0) {
         message_free(msg);
         log_format(LOG_ERROR, "", "out of memory: a notice of an exit was lost");
         return;
@@ -264,6 +270,7 @@ static const struct Fate {
     {UV_ENOENT, METRIC_dead_handler, "no_handler", "it has no such handler"},
     {UV_ETIMEDOUT, METRIC_dead_late, "late", "the asker had given up"},
     {UV_EHOSTUNREACH, METRIC_dead_unreachable, "unreachable", "no way to that node"},
+    {UV_E2BIG, METRIC_dead_unreachable, "too_large", "it is too large for the way to that node"},
     {UV_ESRCH, METRIC_dead_pid, "dead", "it is dead"}, /* the last one: for all else */
 };
 
@@ -292,8 +299,12 @@ static void fail_ask(const Message *msg, int why) {
         snprintf(text, sizeof text, "%s has no handler on_%.*s", who, name_len, name);
         post_fail(msg->from, msg->ref, msg->to, "no_handler", text, NULL);
     } else if (why == UV_ENOBUFS) {
-        snprintf(text, sizeof text, "the mailbox of %s is full", who);
+        snprintf(text, sizeof text, pid_node(msg->to) == 0 ? "the mailbox of %s is full"
+                                                           : "the way to the node of %s is full", who);
         post_fail(msg->from, msg->ref, msg->to, "full", text, NULL);
+    } else if (why == UV_E2BIG) {
+        snprintf(text, sizeof text, "the request is too large for the way to the node of %s (net.message there)", who);
+        post_fail(msg->from, msg->ref, msg->to, "too_large", text, NULL);
     } else if (why == UV_EHOSTUNREACH) {
         snprintf(text, sizeof text, "no way to the node of %s", who);
         post_fail(msg->from, msg->ref, msg->to, "unreachable", text, NULL);
@@ -313,8 +324,8 @@ void post_refuse(Message *msg, int why) {
         break;
     case MESSAGE_REPLY:
     case MESSAGE_FAIL: dead_letter(msg, UV_ETIMEDOUT); break;
-    case MESSAGE_MONITOR: notice(MESSAGE_DOWN, msg); break;
-    case MESSAGE_LINK: notice(MESSAGE_EXIT, msg); break;
+    case MESSAGE_MONITOR: notice(MESSAGE_DOWN, msg, why); break;
+    case MESSAGE_LINK: notice(MESSAGE_EXIT, msg, why); break;
     case MESSAGE_DOWN:
     case MESSAGE_EXIT:
         if (why == UV_ENOENT) dead_letter(msg, why);

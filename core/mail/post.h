@@ -9,6 +9,7 @@
 
 typedef struct PostCalls {
     void (*wake)(void *owner); /* the owner of a mailbox must be queued to run */
+    int (*away)(Message *msg); /* to another node's actor: as post_send; NULL = there are no other nodes */
 } PostCalls;
 
 void post_open(PostCalls calls); /* before anybody posts */
@@ -17,7 +18,8 @@ void post_open(PostCalls calls); /* before anybody posts */
 
 /* Delivers msg to msg->to. 0: taken; MAILBOX_CROWDED: taken, too, see mail/mailbox.h. POST_DROPPED: taken, and a dead
  * letter already, since the mailbox is full and drops the newest. Else the caller still owns it: UV_ESRCH dead pid,
- * UV_ENOBUFS full mailbox, UV_EHOSTUNREACH another node's pid and no way there. */
+ * UV_ENOBUFS full mailbox, or way to another node; UV_EHOSTUNREACH another node's pid and no way there, UV_E2BIG it is
+ * too large for that way. */
 int post_send(Message *msg);
 
 /* Delivers or refuses; takes msg whatever happens. */

@@ -17,7 +17,9 @@ static Subscribers topics[TOPICS] = {[0 ... TOPICS - 1] = {.lock = PTHREAD_MUTEX
 static size_t count_of(Subscribers *s) { return atomic_load_explicit(&s->count, memory_order_relaxed); }
 static void set_count(Subscribers *s, size_t count) { atomic_store_explicit(&s->count, count, memory_order_relaxed); }
 
-const char *topic_name(Topic topic) { return topic == TOPIC_CRASH ? "crash" : "dead_letter"; }
+const char *topic_name(Topic topic) {
+    return topic == TOPIC_NODE ? "node" : topic == TOPIC_CRASH ? "crash" : "dead_letter";
+}
 
 /* Its place, or the count. Under the lock. */
 static size_t place(Subscribers *s, uint64_t pid) {

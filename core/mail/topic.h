@@ -10,6 +10,7 @@
 typedef enum {
     TOPIC_DEAD_LETTER, /* on_dead_letter */
     TOPIC_CRASH,       /* on_crash */
+    TOPIC_NODE,        /* on_node */
     TOPICS
 } Topic;
 

@@ -49,6 +49,7 @@ local pid = {}
 ---@field on_exit? fun(self: table, pid: pid, reason: any)  a linked actor is gone, and we trap exits
 ---@field on_dead_letter? fun(self: table, letter: throng.DeadLetter)  see throng.dead_letters
 ---@field on_crash? fun(self: table, report: throng.CrashReport)  see throng.crash_reports
+---@field on_node? fun(self: table, node: string, state: "up"|"down")  see throng.watch_nodes
 ---@field on_interrupt? fun(self: table, signal: "INT"|"TERM"|"HUP") the root actor only; without it the node ends
 ---@field [string] any                on_<name>(self, ...): the handler of message <name>; what it returns is the reply
 
@@ -56,7 +57,7 @@ local pid = {}
 ---@param name string  it is handled by on_<name>
 ---@param ... any
 ---@return boolean taken  true: it is in the mailbox, or that is full and drops the newest: "dropped"
----@return "full"|"dead"|"unreachable"|"dropped"|nil why  then it is counted and logged as a dead letter, too
+---@return "full"|"dead"|"unreachable"|"too_large"|"dropped"|nil why  then it is a dead letter, too
 ---@usage
 ---   local taken, why = guy:send("tick", 1)
 function pid:send(name, ...) end
@@ -81,7 +82,7 @@ function pid:ask(name, ...) end
 ---@param name string
 ---@param ... any
 ---@return boolean taken
----@return "full"|"dead"|"unreachable"|"dropped"|nil why
+---@return "full"|"dead"|"unreachable"|"too_large"|"dropped"|nil why
 function throng.send(to, name, ...) end
 
 --- One message to many; it is encoded once.
@@ -185,12 +186,16 @@ function throng.register(name) end
 ---@return boolean removed  false: it was not ours
 function throng.unregister(name) end
 
+--- Names are their node's. With the name of another node that one is asked, and this actor waits as in an ask.
 ---@param name string
+---@param node? string  nil: this node
 ---@return pid?  nil: nobody has that name
-function throng.whereis(name) end
+---@return "unreachable"|"timeout"|nil why  there is no way to that node, or it did not answer in time (ask.timeout)
+function throng.whereis(name, node) end
 
---- Makes this actor a member of a group on this node; groups are there while they have members. When it ends it has
---- left before anybody hears of its end. Joining twice is joining once.
+--- Makes this actor a member of a group; groups are there while they have members. When it ends it has left before
+--- anybody hears of its end. Nodes of a cluster share their groups; members on a node that is lost have left. Joining
+--- twice is joining once.
 ---@param group string  1 to 200 bytes; groups and names of actors have nothing to do with each other
 ---@return boolean joined  true: it is a member now
 ---@return "limit"|nil why  it is in 1000 groups already
@@ -283,7 +288,7 @@ function throng.trap_exits(on) end
 ---@field name string           of its handler; "answer" for a late reply, "down" and "exit" for notices nobody hears
 ---@field values table          the arguments, their number in `n`; 4000 bytes and 16 tables deep at most
 ---@field cut? boolean          true: there was more in the values
----@field reason "dead"|"full"|"no_handler"|"late"|"unreachable"
+---@field reason "dead"|"full"|"no_handler"|"late"|"unreachable"|"too_large"
 
 --- Subscribes to dead letters: each is a message dead_letter(letter), from nobody. A subscriber that dies is dropped;
 --- what does not fit its mailbox is counted (stats, dead_notice), and is no dead letter. Letters that subscribers lose
@@ -320,11 +325,24 @@ function throng.dead_letters(who, on) end
 ---   function Me:on_crash(report) throng.publish("admins", "alarm", report.behaviour, report.message) end
 function throng.crash_reports(who, on) end
 
+--- Subscribes to nodes that come and go: each is a message node(name, state), from nobody; all as with dead_letters.
+--- Nodes that are up already are told at once. A node is "down" when the connection to it is lost: it ended, or can't
+--- be reached. By then our asks to its actors have failed (code "down"), monitors have had their down and links their
+--- exit, all with the reason "noconnection".
+---@param who boolean|pid
+---@param on? boolean
+---@return boolean done
+---@return "dead"|"limit"|nil why
+---@usage
+---   function Me:init() throng.watch_nodes(true) end
+---   function Me:on_node(node, state) throng.log.info("a node", {node = node, state = state}) end
+function throng.watch_nodes(who, on) end
+
 --- The name of this node.
 ---@return string
 function throng.node() end
 
---- The names of all nodes we know of, ours first.
+--- The names of the nodes that we have a connection to, ours first.
 ---@return string[]
 function throng.nodes() end
 
@@ -344,7 +362,7 @@ function throng.shutdown(exit_code) end
 ---@field refused integer         messages that it did not take, since it was full
 ---@field waits_for? pid          whom it asked, while it waits for the answer and handles nothing else
 
---- What an actor is at just now; nil if it is dead.
+--- What an actor of this node is at just now; nil if it is dead.
 ---@param pid pid
 ---@return throng.Info?
 ---@usage
@@ -371,7 +389,12 @@ function throng.info(pid) end
 ---@field dead_handler integer    dead letters: it has no such handler
 ---@field dead_late integer       dead letters: an answer, or a request, whose asker had given up
 ---@field dead_unreachable integer dead letters: no way to that node
----@field dead_notice integer     notices of dead letters and crashes that did not reach a subscriber: it was full
+---@field dead_notice integer     notices of dead letters, crashes and nodes that a subscriber did not take: it was full
+---@field net_sent integer        messages to other nodes, notices and answers too
+---@field net_received integer    messages from other nodes
+---@field net_bytes_out integer   written to other nodes
+---@field net_bytes_in integer    read from other nodes
+---@field net_unconfirmed integer messages on their way when a connection broke: they may have arrived or not
 ---@field actors integer          alive now
 ---@field workers integer         threads that run actors
 ---@field waiting integer         messages in all mailboxes now

@@ -406,6 +406,7 @@ describe("throng.stats", function()
         for _, key in ipairs {"messages", "sent", "asks", "spawned", "exited", "crashed", "preempted", "stolen",
                               "slices", "skipped", "deadlocks", "dropped", "waiting", "dead_pid", "dead_full",
                               "dead_handler", "dead_late", "dead_unreachable", "dead_notice",
+                              "net_sent", "net_received", "net_bytes_out", "net_bytes_in", "net_unconfirmed",
                               "actors", "workers", "rss_bytes", "rss_peak_bytes", "cpu_ns"} do
           if math.type(stats[key]) ~= "integer" or stats[key] < 0 then wrong[#wrong + 1] = key end
         end

@@ -10,6 +10,7 @@
 ---@field about string
 ---@field unit string                  of the rate
 ---@field lower? boolean               the figure is a time: lower is better
+---@field remote? boolean              beside the node that measures runs another, work/remote_peer.lua
 ---@field sizes table<string, integer|string>
 ---@field least? table<string, integer> sizes that --scale does not go below (1 if not given)
 ---@field fixed? table<string, true>    sizes that --scale leaves alone
@@ -47,6 +48,12 @@ return {
    variants = {{"timers=1000000"}}},
   {name = "idle", unit = "% CPU", lower = true, about = "a node whose actors have nothing to do",
    sizes = {actors = 100000, ms = 3000}, least = {ms = 500}, variants = {{"actors=100000"}}},
+  {name = "remote", unit = "msg/s", remote = true,
+   about = "two nodes on this machine: round trips, one on its way; messages one way, all received",
+   sizes = {messages = 50000, bytes = 0, how = "send"}, fixed = {bytes = true},
+   variants = {{"trips,send"}, {"trips,ask", {how = "ask"}}, {"oneway", {how = "oneway", messages = 500000}},
+               {"oneway,1KB", {how = "oneway", messages = 200000, bytes = 1024}},
+               {"oneway,64KB", {how = "oneway", messages = 10000, bytes = 65536}}}},
   {name = "codec", unit = "ns", lower = true, about = "values to bytes and back, the sum of both, in C alone",
    sizes = {times = 200000},
    variants = {{"integer", {value = "integer"}}, {"small", {value = "small"}}, {"payload", {value = "payload"}},

@@ -48,16 +48,36 @@ local function sizes_of(bench, variant, scale, given)
   return sizes
 end
 
+--- The node that the one which measures has a link to: its output, to be closed after that one has ended, and where it
+--- listens. Or nil and what went wrong.
+local function start_peer(program, options)
+  local words = {"timeout -k 5", tostring(options.timeout), quoted(program),
+                 "run --name peer --listen 127.0.0.1:0 --workers", tostring(options.workers)}
+  if options.set then words[#words + 1] = "--set " .. quoted(options.set) end
+  words[#words + 1] = "-m throng.bench.work.remote_peer 2>&1"
+  local pipe = assert(io.popen(table.concat(words, " ")))
+  local line = pipe:read "l" or "no word from the other node"
+  local address = line:match "listening for nodes .* on (%S+)"
+  if address then return pipe, address end
+  pipe:close()
+  return nil, line
+end
+
 --- One run: a node of its own with the workload as its root actor. A result, or nil and what went wrong.
 local function run_node(program, bench, sizes, options)
   local words = {quoted(program), "run", "--log", "warn", "--workers", tostring(options.workers)}
   if options.set then words[#words + 1] = "--set " .. quoted(options.set) end
+  local pipe, address
+  if bench.remote then pipe, address = start_peer(program, options) end
+  if bench.remote and not pipe then return nil, address end
+  local peer <close> = pipe -- last of all: it ends by itself when its link does
+  if peer then words[#words + 1] = "--name here --join " .. address end
   words[#words + 1] = "-m throng.bench.work." .. bench.name
   for key, value in pairs(sizes) do words[#words + 1] = quoted(("%s=%s"):format(key, value)) end
   local command = ("timeout -k 5 %d %s 2>&1"):format(options.timeout, table.concat(words, " "))
-  local pipe <close> = assert(io.popen(command))
-  local text = pipe:read("a")
-  local good, how, code = pipe:close()
+  local run <close> = assert(io.popen(command))
+  local text = run:read("a")
+  local good, how, code = run:close()
   local last = text:match("({[^\n]*})%s*$")
   if good and last then
     local parsed, result = pcall(cjson.decode, last)

@@ -321,6 +321,7 @@ local function reloaded(view)
   return {more = nothing, done = function(about)
     about = type(about) == "table" and about or {}
     if about.text then view.out(show.clean(about.text)) end
+    if about.canary then view.out(show.clean(about.canary)) end
     local columns = {{"BEHAVIOUR", "name", least = 8, colour = "bold"},
                      {"FROM", function(row) return short(row.from) end}, {"TO", function(row) return short(row.to) end},
                      {"ACTORS", "actors", show.count, right = true}}

@@ -1,0 +1,656 @@
+#include "net/cluster.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <uv.h>
+#include "ground/clock.h"
+#include "ground/config.h"
+#include "ground/log.h"
+#include "mail/codec.h"
+#include "mail/groups.h"
+#include "mail/names.h"
+#include "mail/post.h"
+#include "net/conn.h"
+#include "net/members.h"
+#include "net/secret.h"
+#include "net/targets.h"
+#include "run/loop.h"
+
+#define TICK_MS 50
+#define SWEEP_MS 5
+#define SWEEPS_IDLE 200   /* sweeps without a stir until they stop */
+#define RETRY_MS 100
+#define YIELD_MS 1000     /* how long who need not dial waits for the other to */
+#define YOUNG_MS 2000     /* a session younger than that may not be known to the other side yet */
+#define FAREWELL_MS 1000
+#define STRANGERS_LOGGED 10 /* a second */
+
+/* The loop's thread alone, but for what is written by cluster_open before it submits the first job. */
+static struct {
+    bool open, closing;
+    Hello ours;
+    unsigned char secret[SECRET_MAX];
+    uv_timer_t tick, sweep, resume;
+    uv_idle_t spin;
+    uint64_t spin_until;
+    uv_poll_t listener;
+    int listen_fd;
+    uint64_t last_tick, last_beat;
+    uint64_t sessions;      /* numbers we gave out */
+    unsigned idle_sweeps;
+    char (*addresses)[ADDRESS_TEXT]; /* by number: where that node listens, "" = nowhere known */
+    uint64_t *heard;        /* by number: when it was last heard of */
+} cluster;
+
+static bool is_open;         /* written by cluster_open and _close, for them alone */
+static atomic_bool sweeping; /* the sweep's timer runs. See stir */
+static atomic_bool stirred;  /* since the last sweep */
+
+/* ---- sweeping ---- */
+
+static Link *link_at(uint32_t i) { return members_find(i); }
+
+static void flush_links(void) {
+    uint32_t most = members_count();
+    for (uint32_t i = 1; i <= most; i++) link_flush(link_at(i));
+}
+
+static void on_sweep(uv_timer_t *timer) {
+    (void)timer;
+    if (atomic_exchange_explicit(&stirred, false, memory_order_relaxed)) cluster.idle_sweeps = 0;
+    else cluster.idle_sweeps++;
+    if (cluster.idle_sweeps > SWEEPS_IDLE) {
+        uv_timer_stop(&cluster.sweep);
+        atomic_store_explicit(&sweeping, false, memory_order_relaxed);
+    }
+    flush_links();
+}
+
+static void start_sweep(void *unused) {
+    (void)unused;
+    if (!cluster.open) return;
+    cluster.idle_sweeps = 0;
+    uv_timer_start(&cluster.sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+}
+
+/* Somebody put bytes down, under the link's lock, and then looks at `sweeping`; who stops the sweep clears it, and then
+ * takes each link's lock to flush it. Whoever has the lock later sees what the other did: no bytes are left behind. */
+static void stir(void) {
+    if (!atomic_load_explicit(&stirred, memory_order_relaxed))
+        atomic_store_explicit(&stirred, true, memory_order_relaxed);
+    if (atomic_load_explicit(&sweeping, memory_order_relaxed) ||
+        atomic_exchange_explicit(&sweeping, true, memory_order_relaxed))
+        return;
+    if (loop_submit(start_sweep, NULL) < 0) atomic_store_explicit(&sweeping, false, memory_order_relaxed);
+}
+
+/* ---- a link's wishes ---- */
+
+static Conn *conn_of(const Link *l) {
+    for (Conn *c = conn_first(); c != NULL; c = conn_next(c))
+        if (conn_link(c) == l) return c;
+    return NULL;
+}
+
+static void unblock(void *link) {
+    Conn *c = conn_of(link);
+    if (c != NULL) conn_unblock(c);
+}
+
+/* On any thread, under the link's lock. Without memory for the job, on_tick does it. */
+static void blocked(Link *l) { loop_submit(unblock, l); }
+
+static void on_resume(uv_timer_t *timer) {
+    (void)timer;
+    for (Conn *c = conn_first(), *next; c != NULL; c = next) {
+        next = conn_next(c);
+        if (conn_link(c) == NULL) continue;
+        int err = link_resume(conn_link(c));
+        if (err < 0) conn_close(c, err == UV_EPROTO ? link_fault(conn_link(c)) : uv_strerror(err));
+    }
+    link_flush_all();
+}
+
+static void paused(Link *l) {
+    (void)l;
+    if (!uv_is_active((uv_handle_t *)&cluster.resume)) uv_timer_start(&cluster.resume, on_resume, 1, 0);
+}
+
+/* Something came: more may come soon, so the loop looks again and again for a while, instead of sleeping. */
+static void on_spin(uv_idle_t *idle) {
+    if (clock_now() > cluster.spin_until) uv_idle_stop(idle);
+}
+
+static void busy(void) {
+    if (config.net_spin == 0) return;
+    cluster.spin_until = clock_now() + (uint64_t)config.net_spin * 1000;
+    uv_idle_start(&cluster.spin, on_spin);
+}
+
+/* ---- who hears of nodes coming and going ---- */
+
+/* Guards which nodes are told to be up, by number: so that who subscribes meanwhile hears of each once. */
+static pthread_mutex_t watching = PTHREAD_MUTEX_INITIALIZER;
+static bool told_up[PID_NODES];
+
+static Message *notice_of(const char *node, const char *state) {
+    Message *msg = post_notice(TOPIC_NODE);
+    if (msg != NULL && codec_put_string(&msg, node, strlen(node)) == 0 &&
+        codec_put_string(&msg, state, strlen(state)) == 0)
+        return msg;
+    message_free(msg);
+    log_format(LOG_ERROR, "", "out of memory: nobody was told that node %s is %s", node, state);
+    return NULL;
+}
+
+static void notify(const Link *l, bool up) {
+    pthread_mutex_lock(&watching);
+    told_up[link_index(l)] = up;
+    Message *msg = topic_wanted(TOPIC_NODE) ? notice_of(link_name(l), up ? "up" : "down") : NULL;
+    if (msg != NULL) post_notify(TOPIC_NODE, msg, 0);
+    pthread_mutex_unlock(&watching);
+}
+
+/* ---- gossip ---- */
+
+static void tell_node(Link *to, Link *about) {
+    unsigned char payload[FRAME_NAME_MAX + 1 + ADDRESS_TEXT];
+    const char *address = cluster.addresses[link_index(about)];
+    size_t name = strlen(link_name(about)) + 1, len = strlen(address);
+    memcpy(payload, link_name(about), name);
+    memcpy(payload + name, address, len);
+    link_tell(to, &(Record){.kind = RECORD_NODE, .name = link_index(about), .ref = link_incarnation(about), .to = 1,
+                            .payload = payload, .size = name + len});
+}
+
+static bool good_name(const char *name, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if (name[i] <= ' ' || name[i] >= 127) return false;
+    return len > 0 && len <= FRAME_NAME_MAX;
+}
+
+/* Another member tells of one: what it is called there we must know, where it is we try. */
+static uint32_t meet_node(Link *from, const Record *r) {
+    (void)from;
+    char name[FRAME_NAME_MAX + 1], address[ADDRESS_TEXT];
+    const char *text = (const char *)r->payload, *end = memchr(text, 0, r->size);
+    if (end == NULL || !good_name(text, (size_t)(end - text))) return MEMBERS_NOWHERE;
+    memcpy(name, text, (size_t)(end - text) + 1);
+    size_t len = r->size - (size_t)(end - text) - 1;
+    uint32_t node = members_meet(name, r->ref);
+    if (r->to != 1 || len == 0 || len >= sizeof address || node == 0 || node == MEMBERS_NOWHERE) return node;
+    memcpy(address, end + 1, len);
+    address[len] = '\0';
+    if (strlen(address) != len || !good_name(address, len > FRAME_NAME_MAX ? FRAME_NAME_MAX : len)) return node;
+    Link *l = members_find(node);
+    if (cluster.addresses[node][0] == '\0') snprintf(cluster.addresses[node], ADDRESS_TEXT, "%s", address);
+    if (link_is_up(l)) return node;
+    /* Both hear of each other at about the same time: one dials. */
+    targets_learn(address, l, cluster.ours.port != 0 && strcmp(cluster.ours.name, name) < 0 ? YIELD_MS : 0);
+    return node;
+}
+
+/* ---- groups and names ---- */
+
+static void tell_group(Link *l, const char *name, size_t len, uint64_t pid, bool joined) {
+    link_tell(l, &(Record){.kind = joined ? RECORD_JOIN : RECORD_LEAVE, .from = pid,
+                           .payload = (const unsigned char *)name, .size = len});
+}
+
+static void group_changed(const char *name, size_t len, uint64_t pid, bool joined) {
+    uint32_t most = members_count();
+    for (uint32_t i = 1; i <= most; i++) tell_group(link_at(i), name, len, pid, joined);
+}
+
+static void tell_joined(void *link, const char *name, size_t len, uint64_t pid) {
+    tell_group(link, name, len, pid, true);
+}
+
+static void answer_name(const Record *r) {
+    Message *msg = message_new(MESSAGE_REPLY, 16);
+    uint64_t pid = names_find((const char *)r->payload, r->size);
+    if (msg == NULL || (pid != 0 ? codec_put_pid(&msg, pid) : codec_put_nil(&msg)) < 0) {
+        message_free(msg); /* the asker's deadline ends it */
+        return;
+    }
+    msg->to = r->from;
+    msg->ref = r->ref;
+    post_deliver(msg);
+}
+
+static void record_came(Link *l, const Record *r) {
+    (void)l;
+    const char *name = (const char *)r->payload;
+    if (r->kind == RECORD_JOIN) {
+        if (groups_join(name, r->size, r->from) == UV_ENOMEM)
+            log_format(LOG_ERROR, "", "out of memory: a member of a group on another node was lost");
+    } else if (r->kind == RECORD_LEAVE) {
+        groups_leave(name, r->size, r->from);
+    } else if (r->kind == RECORD_WHEREIS) {
+        answer_name(r);
+    }
+}
+
+/* ---- connections ---- */
+
+/* Gives it a number, if it has none: only for who has proved that it knows the secret. */
+static Link *met(const Hello *theirs) {
+    uint32_t node = members_meet(theirs->name, theirs->incarnation);
+    return node == 0 || node == MEMBERS_NOWHERE ? NULL : members_find(node);
+}
+
+/* The link to whoever has that name just now. */
+static Link *holder(const char *name) {
+    uint32_t most = members_count();
+    for (uint32_t i = 1; i <= most; i++) {
+        Link *l = link_at(i);
+        if (strcmp(link_name(l), name) == 0 && link_is_up(l)) return l;
+    }
+    return NULL;
+}
+
+static bool conn_met(Conn *c, const Hello *theirs, char why[CONN_WHY]) {
+    Target *t = conn_context(c);
+    Link *held = holder(theirs->name);
+    if (theirs->incarnation == cluster.ours.incarnation) {
+        if (t != NULL) target_drop(t); /* it leads to ourselves */
+        return false;
+    }
+    if (strcmp(theirs->name, cluster.ours.name) == 0) {
+        snprintf(why, CONN_WHY, "the name '%.64s' is ours: nodes of a cluster need names of their own (--name)",
+                 theirs->name);
+        return false;
+    }
+    if (held != NULL && link_incarnation(held) != theirs->incarnation) {
+        snprintf(why, CONN_WHY, "the name '%.64s' is held by another node that is up", theirs->name);
+        return false;
+    }
+    if (t != NULL && held != NULL) target_met(t, held);
+    return !(held != NULL && conn_dialed(c)); /* there is a way already: without a word */
+}
+
+static uint64_t session_with(const Hello *theirs) {
+    Link *l = holder(theirs->name);
+    return l != NULL && link_incarnation(l) == theirs->incarnation ? link_session(l) : 0;
+}
+
+static uint64_t decide(Conn *c, const Hello *theirs, uint64_t session, char why[CONN_WHY]) {
+    if (!conn_met(c, theirs, why)) return 0; /* it may have changed since */
+    Link *l = met(theirs);
+    if (l == NULL) {
+        snprintf(why, CONN_WHY, "we have met too many nodes");
+        return 0;
+    }
+    Conn *before = conn_of(l);
+    if (before != NULL) {
+        /* It knows of ours, or does not know of it yet: this one is too much. Else it has lost the other. */
+        if (session == link_session(l) || clock_now() - conn_born(before) < YOUNG_MS * CLOCK_NS_PER_MS) return 0;
+        conn_close(before, "it has connected anew");
+    }
+    return ++cluster.sessions;
+}
+
+/* Where others can reach it: what it said, or with which address it is seen. */
+static void note_address(Conn *c, Link *l, const Hello *theirs) {
+    struct sockaddr_storage a;
+    char *out = cluster.addresses[link_index(l)];
+    *out = '\0';
+    if (theirs->port == 0) return;
+    if (theirs->host[0] != '\0') {
+        snprintf(out, ADDRESS_TEXT, strchr(theirs->host, ':') != NULL ? "[%s]:%d" : "%s:%d", theirs->host,
+                 theirs->port);
+        return;
+    }
+    conn_peer(c, &a);
+    address_set_port(&a, theirs->port);
+    address_show(&a, out);
+}
+
+static Link *begin(Conn *c, const Hello *theirs, int fd, uint64_t session) {
+    Link *l = met(theirs);
+    if (l == NULL) return NULL; /* too many, here alone: the caller ends it */
+    uint32_t most = members_count(), index = link_index(l);
+    Target *t = conn_context(c);
+    if (t != NULL) target_met(t, l);
+    Conn *before = conn_of(l);
+    if (before != NULL) conn_close(before, "it has connected anew");
+    for (uint32_t i = 1; i <= most; i++) /* one process at a time has a name: those before are gone */
+        if (i != index && strcmp(link_name(link_at(i)), theirs->name) == 0) link_bury(link_at(i));
+    note_address(c, l, theirs);
+    cluster.heard[index] = clock_now();
+    members_begin(l, fd, session, theirs);
+    for (uint32_t i = 1; i <= most; i++) { /* everybody hears of everybody */
+        if (i == index || !link_is_up(link_at(i))) continue;
+        if (cluster.addresses[i][0] != '\0') tell_node(l, link_at(i));
+        if (cluster.addresses[index][0] != '\0') tell_node(link_at(i), l);
+    }
+    groups_tell(tell_joined, l);
+    log_format(LOG_INFO, "", "node %s is up (%s)", theirs->name, conn_where(c));
+    /* If it dialed, and is lost, we dial, too. */
+    if (conn_context(c) == NULL && cluster.addresses[index][0] != '\0')
+        targets_learn(cluster.addresses[index], l, RETRY_MS);
+    notify(l, true);
+    return l;
+}
+
+/* Whoever can reach our port can make us say so: a few times a second will do. */
+static void stranger_ended(const Conn *c, const char *why) {
+    static uint64_t second, said; /* the loop's thread */
+    uint64_t now = clock_now() / CLOCK_NS_PER_S;
+    if (second != now) second = now, said = 0;
+    if (said++ >= STRANGERS_LOGGED) return;
+    log_format(strncmp(why, "refused", 7) == 0 ? LOG_WARN : LOG_DEBUG, "", "a connection from %s ended: %s",
+               conn_where(c), why);
+}
+
+static void over(Conn *c, Link *l, const char *why, uint64_t unconfirmed) {
+    Target *t = conn_context(c);
+    if (t != NULL) {
+        target_over(t, l != NULL, why);
+    } else if (l == NULL && *why != '\0') {
+        stranger_ended(c, why);
+    }
+    if (l == NULL) return;
+    groups_forget_node(link_index(l));
+    char lost[96] = "";
+    if (unconfirmed > 0)
+        snprintf(lost, sizeof lost, "; %llu messages to it may have been lost on the way",
+                 (unsigned long long)unconfirmed);
+    log_format(cluster.closing ? LOG_INFO : LOG_WARN, "", "node %s is down: %s%s", link_name(l),
+               *why != '\0' ? why : "the connection ended", lost);
+    notify(l, false);
+}
+
+static void on_connection(uv_poll_t *poll, int status, int events) {
+    (void)events;
+    struct sockaddr_storage who;
+    int fd = 0;
+    for (int i = 0; status == 0 && i < CONN_STRANGERS && (fd = address_accept(cluster.listen_fd, &who)) >= 0; i++)
+        conn_new(fd, false, &who, NULL);
+    /* No more files: it would be called again at once. on_tick looks again. */
+    if (status != 0 || (fd < 0 && fd != UV_EAGAIN && fd != UV_ECONNABORTED)) uv_poll_stop(poll);
+    link_flush_all();
+}
+
+/* ---- time ---- */
+
+/* `late`: this process itself stood still, so that others seem to have been silent. */
+static void beat(uint64_t now, bool late) {
+    for (Conn *c = conn_first(), *next; c != NULL; c = next) {
+        next = conn_next(c);
+        uint64_t patience = (uint64_t)config.net_timeout * CLOCK_NS_PER_MS;
+        if (!conn_is_up(c)) {
+            if (now > conn_born(c) && now - conn_born(c) > patience) conn_close(c, "no answer in time (net.timeout)");
+            continue;
+        }
+        Link *l = conn_link(c);
+        bool heard, spoke;
+        link_pulse(l, &heard, &spoke);
+        if (heard || late) cluster.heard[link_index(l)] = now;
+        if (!spoke) link_tell(l, &(Record){.kind = RECORD_PING});
+        uint64_t last = cluster.heard[link_index(l)];
+        if (now <= last || now - last <= patience) continue;
+        char why[CONN_WHY];
+        snprintf(why, sizeof why, "not a word for %lld ms (net.timeout)", (long long)config.net_timeout);
+        conn_close(c, why);
+    }
+}
+
+/* Often enough for the least patient of all. */
+static uint64_t beat_ms(void) {
+    uint64_t ms = (uint64_t)config.net_heartbeat, least = (uint64_t)config.net_timeout;
+    for (Conn *c = conn_first(); c != NULL; c = conn_next(c))
+        if (conn_is_up(c) && conn_patience(c) < least) least = conn_patience(c);
+    return least / 4 < ms ? least / 4 : ms;
+}
+
+static void on_tick(uv_timer_t *timer) {
+    (void)timer;
+    uint64_t now = clock_tick(), since = now - cluster.last_tick;
+    bool late = cluster.last_tick != 0 && since > (uint64_t)config.net_timeout / 2 * CLOCK_NS_PER_MS;
+    cluster.last_tick = now;
+    if (!cluster.closing) targets_try(now);
+    if (cluster.listen_fd >= 0 && !uv_is_active((uv_handle_t *)&cluster.listener))
+        uv_poll_start(&cluster.listener, UV_READABLE, on_connection);
+    if (now - cluster.last_beat >= beat_ms() * CLOCK_NS_PER_MS || late) {
+        cluster.last_beat = now;
+        beat(now, late);
+    }
+    for (Conn *c = conn_first(); c != NULL; c = conn_next(c))
+        if (conn_link(c) != NULL) link_confirm(conn_link(c));
+    flush_links();
+    link_flush_all();
+}
+
+/* ---- opening and closing ---- */
+
+static int complain(char *err, size_t size, int code, const char *option, const char *what, const char *why) {
+    snprintf(err, size, "%s %.300s: %s", option, what, why);
+    return code;
+}
+
+static int open_listener(const ClusterOptions *o, char *err, size_t err_size) {
+    char host[ADDRESS_TEXT], text[ADDRESS_TEXT];
+    struct sockaddr_storage a;
+    int port;
+    if (!address_split(o->listen, host, &port))
+        return complain(err, err_size, UV_EINVAL, "--listen", o->listen,
+                        "HOST:PORT, such as 127.0.0.1:7101 or [::1]:0");
+    if (strcmp(host, "localhost") == 0) strcpy(host, "127.0.0.1");
+    if (!address_numeric(host, port, &a))
+        return complain(err, err_size, UV_EINVAL, "--listen", o->listen, "an address of this machine, as a number");
+    if (!o->insecure && !address_loopback(&a))
+        return complain(err, err_size, UV_EPERM, "--listen", o->listen,
+                        "beyond loopback, and connections would be plain: --insecure allows that");
+    if ((cluster.listen_fd = address_listen(&a)) < 0) {
+        int code = cluster.listen_fd;
+        return complain(err, err_size, code, "--listen", o->listen, uv_strerror(code));
+    }
+    socklen_t len = sizeof a;
+    getsockname(cluster.listen_fd, (struct sockaddr *)&a, &len);
+    cluster.ours.port = (uint16_t)address_port(&a);
+    address_show(&a, text);
+    if (!address_any(&a) && strlen(host) <= FRAME_NAME_MAX)
+        snprintf(cluster.ours.host, sizeof cluster.ours.host, "%.64s", host);
+    log_format(LOG_INFO, "", "listening for nodes of the cluster %s on %s", cluster.ours.cluster, text);
+    return 0;
+}
+
+static int add_given(const ClusterOptions *o, char *err, size_t err_size) {
+    char *all = strdup(o->join), *rest = all, *text;
+    int code = all != NULL ? 0 : UV_ENOMEM;
+    while (code == 0 && (text = strsep(&rest, ",")) != NULL) {
+        char host[ADDRESS_TEXT];
+        struct sockaddr_storage a;
+        int port;
+        if (!address_split(text, host, &port) || port == 0)
+            code = complain(err, err_size, UV_EINVAL, "--join", text, "HOST:PORT[,HOST:PORT], such as 127.0.0.1:7101");
+        else if (!o->insecure && address_numeric(host, port, &a) && !address_loopback(&a))
+            code = complain(err, err_size, UV_EPERM, "--join", text,
+                            "beyond loopback, and the connection would be plain: --insecure allows that");
+        else if (targets_give(text) < 0)
+            code = complain(err, err_size, UV_ENOMEM, "--join", text, "out of memory, or too many");
+    }
+    free(all);
+    return code;
+}
+
+static void start(void *unused) {
+    (void)unused;
+    uv_timer_init(loop_uv(), &cluster.tick);
+    uv_timer_init(loop_uv(), &cluster.sweep);
+    uv_timer_init(loop_uv(), &cluster.resume);
+    uv_idle_init(loop_uv(), &cluster.spin);
+    cluster.open = true;
+    if (cluster.listen_fd >= 0) {
+        int err = uv_poll_init(loop_uv(), &cluster.listener, cluster.listen_fd);
+        if (err == 0) err = uv_poll_start(&cluster.listener, UV_READABLE, on_connection);
+        if (err < 0) {
+            log_format(LOG_ERROR, "", "no connections are taken: %s", uv_strerror(err));
+            close(cluster.listen_fd);
+            cluster.listen_fd = -1;
+        }
+    }
+    cluster.last_tick = 0;
+    uv_timer_start(&cluster.tick, on_tick, 0, TICK_MS);
+}
+
+int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
+    if (o->listen == NULL && o->join == NULL) return 0;
+    memset(&cluster, 0, sizeof cluster);
+    cluster.listen_fd = -1;
+    targets_open(o->insecure);
+    cluster.ours = (Hello){.version = FRAME_VERSION, .window = (uint64_t)config.net_window,
+                           .patience = (uint64_t)config.net_timeout,
+                           .largest = (uint64_t)config.net_message - 2 * FRAME_HELLO_MAX * (config.net_message > 4096)};
+    snprintf(cluster.ours.name, sizeof cluster.ours.name, "%s", o->name);
+    snprintf(cluster.ours.cluster, sizeof cluster.ours.cluster, "%s", o->cluster != NULL ? o->cluster : "throng");
+    int secret_len = secret_load(o->secret, cluster.secret, err, err_size), code = secret_len;
+    if (code >= 0 && (code = secret_random(&cluster.ours.incarnation, sizeof cluster.ours.incarnation)) < 0)
+        complain(err, err_size, code, "the system's", "randomness", uv_strerror(code));
+    cluster.ours.incarnation |= cluster.ours.incarnation == 0;
+    cluster.addresses = calloc(PID_NODES, sizeof *cluster.addresses);
+    cluster.heard = calloc(PID_NODES, sizeof *cluster.heard);
+    if (code >= 0 && (cluster.addresses == NULL || cluster.heard == NULL))
+        code = complain(err, err_size, UV_ENOMEM, "the", "cluster", uv_strerror(UV_ENOMEM));
+    if (code >= 0 && o->listen != NULL) code = open_listener(o, err, err_size);
+    if (code >= 0 && o->join != NULL) code = add_given(o, err, err_size);
+    if (code < 0) goto fail;
+    members_open(cluster.ours.name, cluster.ours.incarnation);
+    link_open((LinkCalls){blocked, stir, paused, meet_node, record_came});
+    conn_open((ConnCalls){conn_met, decide, session_with, begin, over, busy}, &cluster.ours, cluster.secret,
+              (size_t)secret_len);
+    groups_open(group_changed);
+    is_open = true;
+    return 0;
+fail:
+    if (cluster.listen_fd >= 0) close(cluster.listen_fd);
+    targets_close();
+    free(cluster.addresses);
+    free(cluster.heard);
+    return code;
+}
+
+void cluster_start(void) {
+    if (is_open) loop_call(start, NULL);
+}
+
+static void stop_taking(void *unused) {
+    (void)unused;
+    cluster.closing = true;
+    if (cluster.open && cluster.listen_fd >= 0) uv_close((uv_handle_t *)&cluster.listener, NULL);
+    if (cluster.listen_fd >= 0) close(cluster.listen_fd);
+    cluster.listen_fd = -1;
+    for (Conn *c = conn_first(), *next; c != NULL; c = next) {
+        next = conn_next(c);
+        if (!conn_is_up(c)) conn_close(c, "");
+    }
+}
+
+/* *arg: how many connections have not said all yet; then, they are told of the end. */
+static void count_unsaid(void *arg) {
+    unsigned *left = arg;
+    *left = 0;
+    for (Conn *c = conn_first(); c != NULL; c = conn_next(c)) {
+        if (conn_link(c) == NULL) continue;
+        link_confirm(conn_link(c));
+        link_flush(conn_link(c));
+        *left += !link_idle(conn_link(c));
+    }
+}
+
+static void say_farewell(void *unused) {
+    (void)unused;
+    for (Conn *c = conn_first(); c != NULL; c = conn_next(c)) conn_farewell(c);
+}
+
+static void count_open(void *arg) {
+    unsigned *left = arg;
+    *left = 0;
+    for (Conn *c = conn_first(); c != NULL; c = conn_next(c)) ++*left;
+}
+
+static void stop(void *unused) {
+    (void)unused;
+    for (Conn *c = conn_first(), *next; c != NULL; c = next) {
+        next = conn_next(c);
+        conn_close(c, "this node ends");
+    }
+    targets_close();
+    if (!cluster.open) return; /* it was never started */
+    cluster.open = false;
+    uv_close((uv_handle_t *)&cluster.tick, NULL);
+    uv_close((uv_handle_t *)&cluster.sweep, NULL);
+    uv_close((uv_handle_t *)&cluster.resume, NULL);
+    uv_close((uv_handle_t *)&cluster.spin, NULL);
+}
+
+/* The loop goes on meanwhile: asks it until nothing is left, or the time is up. */
+static void wait_for(void (*count)(void *), uint64_t ms) {
+    uint64_t end = clock_now() + ms * CLOCK_NS_PER_MS;
+    unsigned left = 0;
+    while (loop_call(count, &left) == 0 && left > 0 && clock_now() < end)
+        nanosleep(&(struct timespec){.tv_nsec = 2 * (long)CLOCK_NS_PER_MS}, NULL);
+}
+
+void cluster_close(void) {
+    if (!is_open) return;
+    loop_call(stop_taking, NULL);
+    wait_for(count_unsaid, FAREWELL_MS);
+    loop_call(say_farewell, NULL);
+    wait_for(count_open, FAREWELL_MS / 2);
+    loop_call(stop, NULL);
+    groups_open(NULL);
+    is_open = false;
+    free(cluster.addresses);
+    free(cluster.heard);
+    cluster.addresses = NULL;
+    cluster.heard = NULL;
+}
+
+void cluster_free(void) { members_close(); }
+
+/* ---- what others call ---- */
+
+int cluster_send(Message *msg) {
+    Link *l = members_find(pid_node(msg->to));
+    return l != NULL ? link_send(l, msg) : pid_node(msg->to) == MEMBERS_NOWHERE ? UV_ESRCH : UV_EHOSTUNREACH;
+}
+
+void cluster_flush(void) { link_flush_all(); }
+
+const char *cluster_next(uint32_t *at) {
+    uint32_t most = members_count();
+    while (*at < most) {
+        Link *l = members_find(++*at);
+        if (l != NULL && link_is_up(l)) return link_name(l);
+    }
+    return NULL;
+}
+
+int cluster_watch(uint64_t pid) {
+    uint32_t most = members_count();
+    pthread_mutex_lock(&watching);
+    bool had = topic_has(TOPIC_NODE, pid);
+    int err = topic_subscribe(TOPIC_NODE, pid);
+    for (uint32_t i = 1; i <= most && err == 0 && !had; i++) {
+        Message *msg = told_up[i] ? notice_of(link_name(link_at(i)), "up") : NULL;
+        if (msg == NULL) continue;
+        msg->to = pid;
+        post_deliver(msg);
+    }
+    pthread_mutex_unlock(&watching);
+    return err;
+}
+
+int cluster_whereis(const char *node, const char *text, size_t len, uint64_t asker, uint64_t ref) {
+    Link *l = holder(node);
+    if (l == NULL) return UV_EHOSTUNREACH;
+    return link_ask(l, &(Record){.kind = RECORD_WHEREIS, .from = asker, .ref = ref,
+                                 .payload = (const unsigned char *)text, .size = len});
+}

@@ -1,0 +1,76 @@
+--- Several real nodes on loopback, in specs. Roots are texts as in spec/support/scenario.lua.
+---
+---     local cluster = require "spec.support.cluster"
+---     local a = cluster.listen("a", [[ function Me:init() throng.register "echo" end ... ]])
+---     local found = cluster.ask(a, "b", [[ function Me:on_ready(echo) done(echo:ask("say", 1)) end ]])
+---
+--- The root of a node that joins gets on_ready(pid of the name "root" on the node it joined), once there is one.
+local node = require "spec.support.node"
+local process = require "door.process"
+local scenario = require "spec.support.scenario"
+
+local cluster = {}
+
+local dir
+
+--- The run directory of this process's nodes: they share a secret, and none with anybody else.
+function cluster.dir()
+  if not dir then
+    local home = process.mkdtemp()
+    dir = home .. "/run"
+    cluster.sweeper = setmetatable({}, {__gc = function() process.remove_all(home) end})
+  end
+  return dir
+end
+
+local function start(name, text, options, more)
+  local o = {options = {"--name", name, "--workers", "2"}, env = {THRONG_RUN_DIR = cluster.dir()}}
+  for k, v in pairs(more or {}) do o[k] = v end
+  for _, word in ipairs(options) do o.options[#o.options + 1] = word end
+  o[1] = text
+  local n = scenario.start(o)
+  n.name = name
+  return n
+end
+
+--- A node that others can join; its root's text has no init of its own, but may have Me:start().
+---@return Node with `address`
+function cluster.listen(name, text, options, more)
+  local words = {"--listen", "127.0.0.1:0"}
+  for _, word in ipairs(options or {}) do words[#words + 1] = word end
+  local n = start(name, [[
+    function Me:init() throng.register "root" if Me.start then Me.start(self) end print "started" end
+  ]] .. text, words, more)
+  n.address = n:read_until "listening for nodes of the cluster [%w_-]+ on (%S+)"
+  n:read_until "started"
+  return n
+end
+
+--- A node that joins that one.
+function cluster.join(other, name, text, options, more)
+  local words = {"--join", other.address}
+  for _, word in ipairs(options or {}) do words[#words + 1] = word end
+  return start(name, [[
+    function Me:init() throng.watch_nodes(true) end
+    function Me:on_node(name, state)
+      if state == "up" and name == "]] .. other.name .. [[" and not self.ready then
+        self.ready = true
+        Me.on_ready(self, assert(throng.whereis("root", name)))
+      elseif Me.on_other_node then
+        Me.on_other_node(self, name, state)
+      end
+    end
+  ]] .. text, words, more)
+end
+
+--- The same, to its end: what it called done with.
+function cluster.ask(other, name, text, options, more)
+  local n = cluster.join(other, name, text, options, more)
+  local r = n:wait()
+  if r.code ~= 0 then error(("exit code %s, signal %s"):format(r.code, r.signal), 2) end
+  cluster.last = r
+  return table.unpack(r.json and r.json.results or {})
+end
+
+cluster.slow = node.slow
+return cluster
