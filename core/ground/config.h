@@ -17,7 +17,7 @@
     X(stop_timeout, "stop.timeout", 5000, 1, 86400000, "milliseconds actors have to terminate at shutdown") \
     X(body_timeout, "body.timeout", 2000, 1, 86400000, "milliseconds a module's body may run when it is first loaded") \
     X(reload_timeout, "reload.timeout", 1000, 1, 86400000, \
-      "milliseconds one actor may compute when it is reloaded (body, migrate, check)") \
+      "milliseconds that an actor may compute for a reload") \
     X(reload_memory, "reload.memory", 64ll << 20, 65536, 1ll << 40, "bytes that may come on top meanwhile") \
     X(reload_drain, "reload.drain", 5000, 0, 86400000, "milliseconds a reload waits for handlers that wait") \
     X(reload_watch, "reload.watch", 10000, 1, 86400000, "milliseconds canaries are watched") \
