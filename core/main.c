@@ -35,6 +35,7 @@ static const char usage[] =
     "  --workers K        worker threads; 0 = one a core\n"
     "  --path DIR         look for modules in DIR, too; may be given again\n"
     "  --log LEVEL        debug, info (the default), warn, error or off\n"
+    "  --watch            reload scripts when they are saved, and say what came of it\n"
     "  --console PATH     the console's socket, instead of NAME.sock in the run directory; off: none\n"
     "  --set KEY=VALUE    a setting, see below; may be given again\n"
     "  --listen HOST:PORT take connections from other nodes; port 0 = any that is free\n"
@@ -111,6 +112,10 @@ static int run(int argc, char **argv) {
             break;
         }
         if (strcmp(option, "--help") == 0) return help();
+        if (strcmp(option, "--watch") == 0) {
+            o.watch = true;
+            continue;
+        }
         if ((value = value_of("--name", argc, argv, &i, &missing)) != NULL) {
             if (!good_name(value)) return wrong("--name '%s': 1 to 64 letters, digits, _ and -", value);
             o.name = value;

@@ -14,8 +14,10 @@
 #include <uv.h>
 #include "actor/actor.h"
 #include "actor/gauge.h"
+#include "actor/rollout.h"
 #include "actor/source.h"
 #include "api/api.h"
+#include "api/sandbox.h"
 #include "api/testing.h"
 #include "ground/clock.h"
 #include "ground/config.h"
@@ -25,6 +27,7 @@
 #include "mail/codec.h"
 #include "mail/post.h"
 #include "ops/console.h"
+#include "ops/watch.h"
 #include "run/loop.h"
 #include "run/scheduler.h"
 
@@ -232,7 +235,7 @@ int node_run(const NodeOptions *o) {
     if (o->tests) testing_open();
     post_open((PostCalls){actor_wake, clustered ? cluster_send : NULL});
     behaviour_open(api_open_vm);
-    actor_open((ActorCalls){api_open_vm, on_ended});
+    actor_open((ActorCalls){api_open_vm, on_ended, sandbox_push_globals, sandbox_swap_globals});
     if ((err = api_open((ApiCalls){on_shutdown, o->name != NULL ? o->name : "throng"})) < 0) goto no_loop;
     err = loop_open((LoopCalls){o->tests ? testing_timer : actor_timer, on_signal, pool_thread_end});
     if (err < 0) goto no_loop;
@@ -246,12 +249,15 @@ int node_run(const NodeOptions *o) {
                            .node_name = o->name != NULL ? o->name : "throng"};
     if (console_open(&door, text, sizeof text) < 0) code = complain(text);
     else code = start_root(o);
+    if (code == 0 && o->watch && watch_open() < 0) log_format(LOG_ERROR, "", "--watch: out of memory");
     if (code == 0) {
         cluster_start();
         run_until_over();
         code = node.code;
     }
+    watch_close();
     console_close();
+    rollout_close(); /* nobody begins one any more */
     if (scheduler_close() < 0) { /* a thread is stuck in C: no memory may be freed under it */
         log_format(LOG_WARN, "", "a worker is stuck in a C function: the process ends around it");
         if (node.last_words != NULL) complain(node.last_words);

@@ -14,6 +14,7 @@ typedef struct NodeOptions {
     const char *file;   /* the root actor's script */
     const char *module; /* ... or, if `file` is NULL, its module, by require path; then `.` is looked in, too */
     const char *console; /* the path of its socket, "off", or NULL: see ops/console.h */
+    bool watch;         /* what is saved is reloaded: see ops/watch.h */
     char **args;      /* its init's arguments */
     int arg_count;
     ClusterOptions net; /* its `name` is set by node_run */

@@ -12,6 +12,7 @@
 #include "actor/image.h"
 #include "actor/inbox.h"
 #include "actor/observe.h"
+#include "actor/reload.h"
 #include "actor/report.h"
 #include "actor/visit.h"
 #include "ground/clock.h"
@@ -25,7 +26,7 @@
 #include "mail/names.h"
 #include "mail/post.h"
 
-static ActorCalls calls; /* written by actor_open before the first spawn, as are these atoms */
+ActorCalls actor_calls; /* written by actor_open before the first spawn, as are these atoms */
 static struct {
     uint32_t init, down, exit;
 } words;
@@ -37,7 +38,7 @@ static struct {
 } visitor = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void actor_open(ActorCalls with) {
-    calls = with;
+    actor_calls = with;
     words.init = atom_intern("init", 4);
     words.down = atom_intern("down", 4);
     words.exit = atom_intern("exit", 4);
@@ -134,6 +135,13 @@ const char *actor_who(const Actor *a, char *out) {
 
 /* ---- birth ---- */
 
+void actor_set_behaviour(Actor *a, const Behaviour *b) {
+    /* release: who finds it (visitors), or the kind (all), may read the Behaviour */
+    __atomic_store_n(&a->behaviour, b, __ATOMIC_RELEASE);
+    atomic_store_explicit(&a->last_atom, 0, memory_order_relaxed);
+    atomic_store_explicit(&registry_tally(a->pid)->kind, &b->kind, memory_order_release);
+}
+
 /* Nobody looks at it any more. */
 static void release(Actor *a) {
     gauge_free(a);
@@ -228,6 +236,7 @@ int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Messa
         return err;
     }
     a->pid = atomic_load_explicit(&a->slot->pid, memory_order_relaxed); /* ours: nobody else writes it now */
+    actor_set_behaviour(a, b);
     a->task.id = a->pid;
     /* From here on letters can come; the box is awake, so nobody but we will queue the actor. */
     if (o->name != NULL && (err = actor_add_name(a, o->name, o->name_len)) < 0) goto fail;
@@ -269,10 +278,13 @@ fail:
  * preemptible as everything. Who was granted more than others may see more while its body runs: no copy will do. */
 static void bear(Actor *a) {
     uint8_t grants = a->vm.grants;
-    const Image *image = a->behaviour->image;
+    const Behaviour *newest = behaviour_newest(a->behaviour); /* it may have been replaced since */
+    const Image *image = newest->image;
+    if (newest != a->behaviour) actor_set_behaviour(a, newest);
     a->stage = ACTOR_LIVE;
-    if (image != NULL && grants == 0 && image_open(&a->vm, image, a->vm.arena.limit, a) == 0) {
+    if (image != NULL && (grants & ~GRANT_RELOAD) == 0 && image_open(&a->vm, image, a->vm.arena.limit, a) == 0) {
         a->main.L = a->vm.L;
+        a->vm.grants = grants;
         metrics_add(METRIC_copied, 1);
         return;
     }
@@ -287,7 +299,7 @@ static void bear(Actor *a) {
         return;
     }
     a->main.L = a->vm.L;
-    handle_push_birth(a->main.L, calls.open_libs);
+    handle_push_birth(a->main.L, actor_calls.open_libs);
     a->main.args = 1;
     fiber_runnable(a, &a->main);
 }
@@ -314,12 +326,13 @@ void actor_end(Actor *a, Message *reason) {
 
 bool actor_must_die(Actor *a) {
     if (mailbox_has_system(&a->slot->box)) inbox_system(a);
-    return a->ending != NULL && !a->patient;
+    return (a->ending != NULL && !a->patient) || (a->reload != NULL && reload_is_over_time(a));
 }
 
 /* It has a reason to end and nothing computes any more that should be let finish: close its fibers and, unless it was
  * killed or its init never ended, run `terminate`. */
 static void begin_ending(Actor *a) {
+    if (a->reload != NULL) reload_abort(a);
     a->stage = ACTOR_ENDING;
     fiber_fail_askers(a);
     if (!a->killed && !a->vm.doomed) {
@@ -340,6 +353,7 @@ static void die(Actor *a) {
     inbox_refuse_all(a);
     uint64_t pid = a->pid;
     a->visited = registry_remove(a->slot);
+    reload_free(a);
     fiber_free_all(a);
     alarm_free_all(a);
     watch_farewell(a, a->ending);
@@ -349,7 +363,7 @@ static void die(Actor *a) {
         codec_show(a->ending, 0, 1, text, sizeof text);
         log_format(LOG_DEBUG, who, "ended: %s", text);
     }
-    calls.ended(a);
+    actor_calls.ended(a);
     vm_close(&a->vm);
     actor_free(a);
 }
@@ -369,6 +383,7 @@ void actor_discard(Actor *a) {
     while ((next = queue_pop(&a->inbox)) != NULL) message_free(next);
     drop_names(a);
     a->visited = registry_remove(a->slot);
+    reload_free(a);
     fiber_free_all(a);
     alarm_free_all(a);
     vm_close(&a->vm);
@@ -397,7 +412,7 @@ static bool over(Actor *a) { return a->ending != NULL && (!a->patient || a->runn
 static bool idles(const Actor *a) {
     return a->main.state == FIBER_IDLE && a->ending == NULL && a->stage == ACTOR_LIVE && a->runnable == NULL &&
            a->inbox.first == NULL && a->due.first == NULL && a->early.first == NULL && a->start == NULL &&
-           a->visits.first == NULL;
+           a->visits.first == NULL && a->reload == NULL;
 }
 
 static TaskTurn run(Actor *a) {
@@ -411,18 +426,21 @@ static TaskTurn run(Actor *a) {
                 return TASK_ASLEEP;
             }
         }
-        if (a->visits.first != NULL) visit_serve(a);
+        if (a->visits.first != NULL && !reload_is_running(a)) visit_serve(a);
         if (scheduler_expired() || actor_has_enough(a)) {
             show(a);
             return scheduler_expired() ? TASK_LATE : TASK_AGAIN;
         }
+        if (a->reload != NULL && a->stage == ACTOR_LIVE && a->ending == NULL && reload_turn(a)) continue;
         Fiber *f = fiber_next(a);
         if (f == NULL && a->stage == ACTOR_LIVE && a->ending == NULL && (f = fiber_free(a)) != NULL) {
             if (inbox_ready(a)) fiber_begin(a, f);
             else f = NULL;
         }
         if (f != NULL) {
+            if (a->reload != NULL) reload_resumes(a);
             fiber_resume(a, f);
+            if (a->reload != NULL) reload_resumed(a);
             if (!idles(a)) continue;
             show(a);
             if (mailbox_sleep(&a->slot->box, false)) return TASK_ASLEEP; /* `a` may be gone */

@@ -45,6 +45,7 @@ typedef struct Fiber {
     int args;             /* values on L for the next resume */
     struct Guest *guest;  /* of a FIBER_GUEST: see guest.h */
     uint8_t kind, state;  /* FiberKind, FiberState */
+    bool old;             /* it began in the version before: see reload.h */
     /* actor/observe's, of the message being handled: */
     uint8_t meant;        /* the traces that it is meant for, as bits */
     uint8_t traced;       /* ... of them those that have recorded its begin */
@@ -102,6 +103,7 @@ typedef struct Actor {
     Queue due;       /* timers that went off */
     Queue inbox;     /* taken from the mailbox */
     Message *ending; /* why it ends, once that is settled: one value */
+    struct Reload *reload; /* NULL: none is under way. See reload.h */
 
     Fiber main;
     Fiber *current;        /* runs now */
@@ -125,6 +127,8 @@ typedef struct Actor {
     uint32_t group_count;
     uint32_t restarts; /* as ActorOptions has it */
     uint64_t born;     /* clock_now time of its spawn */
+    const Behaviour *older; /* the version before this one, of fibers that are old */
+    uint32_t old_count;     /* how many of them there are */
     uint64_t noted;    /* with WATCH_NOTED: when its handler had begun at the latest */
     _Atomic uint64_t longest;        /* ns of its slowest handler, as far as that is known. See gauge.h */
     _Atomic(struct Timing *) timing; /* NULL until it was timed once */
@@ -133,9 +137,15 @@ typedef struct Actor {
 typedef struct ActorCalls {
     BehaviourOpenLibs open_libs;
     void (*ended)(Actor *a); /* on its worker, after its pid died; `a->ending` says why */
+    /* Fresh globals, and exchanging those in use with the ones on top of the stack, for a new version: see
+     * api/sandbox.h */
+    void (*push_globals)(lua_State *L);
+    void (*swap_globals)(lua_State *L, uint64_t *given);
 } ActorCalls;
 
 void actor_open(ActorCalls calls); /* before the first spawn */
+extern ActorCalls actor_calls;     /* read-only then */
+void actor_set_behaviour(Actor *a, const Behaviour *b); /* and tells others in its slot */
 
 typedef struct ActorOptions {
     const char *name; /* to register, not NUL-terminated; NULL = none */

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
+#include "actor/actor.h"
 #include "actor/handle.h"
 #include "actor/image.h"
+#include "actor/reload.h"
 #include "actor/report.h"
 #include "actor/vm.h"
 #include "ground/clock.h"
@@ -22,6 +24,7 @@
 typedef struct Trial {
     Vm vm; /* first: vm_of leads here */
     Behaviour *behaviour;
+    const BehaviourTrial *how; /* NULL: there is nothing special about it */
     uint64_t hash;
 } Trial;
 
@@ -31,10 +34,36 @@ static BehaviourOpenLibs open_libs;
 
 void behaviour_open(BehaviourOpenLibs opener) { open_libs = opener; }
 
-void behaviour_requires(lua_State *L, const Source *module) {
-    if (vm_of(L)->actor != NULL) return;
+/* True: it was known already. */
+static bool uses(Behaviour *b, const Source *module) {
+    for (size_t i = 0; i < b->use_count; i++)
+        if (b->uses[i] == module) return true;
+    if ((b->use_count & (b->use_count - 1)) == 0) { /* full at each power of two */
+        const Source **more = realloc(b->uses, (b->use_count == 0 ? 1 : b->use_count * 2) * sizeof *more);
+        if (more == NULL) return false; /* an edit of that module goes unnoticed */
+        b->uses = more;
+    }
+    b->uses[b->use_count++] = module;
+    return false;
+}
+
+int behaviour_require(lua_State *L, const char *name, const Source **out, char *err, size_t err_size) {
+    const Actor *a = vm_of(L)->actor;
+    if (a != NULL) {
+        const Behaviour *b = reload_version(a);
+        for (size_t i = 0; i < b->use_count; i++)
+            if (strcmp(b->uses[i]->name, name) == 0) {
+                *out = b->uses[i];
+                return 0;
+            }
+        return source_find(name, out, err, err_size);
+    }
     Trial *t = (Trial *)vm_of(L);
-    t->hash += hash_mix(module->hash ^ hash_bytes(module->name, strlen(module->name))); /* in any order */
+    int result = t->how != NULL ? t->how->find(t->how->context, name, out, err, err_size)
+                                : source_find(name, out, err, err_size);
+    if (result == 0 && !uses(t->behaviour, *out))
+        t->hash += hash_mix((*out)->hash ^ hash_bytes(name, strlen(name))); /* in any order */
+    return result;
 }
 
 /* The table on top of the stack: what the node wants to know of it. Raises for settings that make no sense. */
@@ -43,6 +72,9 @@ static void learn(lua_State *L, Behaviour *b) {
     if (!lua_isnil(L, -1) && !lua_isboolean(L, -1)) luaL_error(L, "'concurrent' must be true or false");
     b->concurrent = lua_toboolean(L, -1);
     lua_pop(L, 1);
+    b->migrates = lua_getfield(L, -1, "migrate") == LUA_TFUNCTION;
+    b->checks = lua_getfield(L, -2, "check") == LUA_TFUNCTION;
+    lua_pop(L, 2);
     b->hears_interrupt = lua_getfield(L, -1, "on_interrupt") == LUA_TFUNCTION;
     lua_pop(L, 1);
     if (lua_getfield(L, -1, "mailbox") == LUA_TTABLE) {
@@ -85,12 +117,13 @@ static int try_body(lua_State *L) {
         return luaL_error(L, "%s is no behaviour: it returned %s, not a table of handlers", s->path,
                           lua_isnoneornil(L, -1) ? "nothing" : luaL_typename(L, -1));
     learn(L, t->behaviour);
+    if (t->how != NULL) t->how->look(t->how->context, L, t->behaviour);
     handle_make(L);
     return 0;
 }
 
-static int try_out(Behaviour *b, char *err, size_t err_size) {
-    Trial t = {.behaviour = b, .hash = b->source->hash};
+static int try_out(Behaviour *b, const BehaviourTrial *how, char *err, size_t err_size) {
+    Trial t = {.behaviour = b, .how = how, .hash = b->source->hash};
     int results, result = 0;
     snprintf(err, err_size, "out of memory while loading %s", b->source->path);
     if (vm_open_apart(&t.vm, TRIAL_MEMORY) < 0) return UV_ENOMEM;
@@ -115,19 +148,31 @@ static int try_out(Behaviour *b, char *err, size_t err_size) {
     return result;
 }
 
-/* Under the lock. */
-static int add(const Source *s, const Behaviour **out, char *err, size_t err_size) {
+static void behaviour_free(Behaviour *b) {
+    image_free(b->image);
+    free(b->uses);
+    free(b);
+}
+
+static int make(const Source *s, const BehaviourTrial *how, Behaviour **out, char *err, size_t err_size) {
     Behaviour *b = calloc(1, sizeof *b);
     if (b == NULL) {
         snprintf(err, err_size, "out of memory");
         return UV_ENOMEM;
     }
     b->source = s;
-    int result = try_out(b, err, err_size);
-    if (result < 0) {
-        free(b);
-        return result;
-    }
+    b->kind = (SlotKind){s->name, b->version};
+    int result = try_out(b, how, err, err_size);
+    if (result < 0) behaviour_free(b);
+    else *out = b;
+    return result;
+}
+
+/* Under the lock. */
+static int add(const Source *s, const Behaviour **out, char *err, size_t err_size) {
+    Behaviour *b;
+    int result = make(s, NULL, &b, err, err_size);
+    if (result < 0) return result;
     b->next = known;
     known = b;
     *out = b;
@@ -139,7 +184,7 @@ int behaviour_find(const char *name, const Behaviour **out, char *err, size_t er
     int result = 0;
     pthread_mutex_lock(&lock);
     for (Behaviour *b = known; b != NULL; b = b->next)
-        if (strcmp(b->source->name, name) == 0) {
+        if (!b->retired && strcmp(b->source->name, name) == 0) {
             *out = b;
             goto end;
         }
@@ -159,11 +204,66 @@ int behaviour_file(const char *path, const Behaviour **out, char *err, size_t er
     return result;
 }
 
+/* ---- versions ---- */
+
+int behaviour_try(const Source *s, const BehaviourTrial *trial, const Behaviour **out, char *err, size_t err_size) {
+    Behaviour *b;
+    int result = make(s, trial, &b, err, err_size);
+    if (result < 0) return result;
+    pthread_mutex_lock(&lock);
+    for (Behaviour *k = known; k != NULL; k = k->next)
+        if (strcmp(k->source->path, s->path) == 0 && strcmp(k->source->name, s->name) == 0 &&
+            strcmp(k->version, b->version) == 0) {
+            *out = k;
+            pthread_mutex_unlock(&lock);
+            behaviour_free(b);
+            return 0;
+        }
+    b->retired = true;
+    b->next = known;
+    known = b;
+    pthread_mutex_unlock(&lock);
+    *out = b;
+    return 0;
+}
+
+const Behaviour *behaviour_next(const Behaviour *after) {
+    pthread_mutex_lock(&lock);
+    const Behaviour *b = after == NULL ? known : after->next;
+    pthread_mutex_unlock(&lock);
+    return b;
+}
+
+BehaviourState behaviour_state(const Behaviour *b) {
+    pthread_mutex_lock(&lock);
+    BehaviourState state = {!b->retired, b->before, b->set};
+    pthread_mutex_unlock(&lock);
+    return state;
+}
+
+void behaviour_become(const BehaviourPair *pairs, size_t count, bool back) {
+    static uint64_t sets;
+    pthread_mutex_lock(&lock);
+    sets++;
+    for (size_t i = 0; i < count; i++) {
+        Behaviour *from = (Behaviour *)pairs[i].from, *to = (Behaviour *)pairs[i].to; /* ours: we made them */
+        if (from == to) continue;
+        from->retired = true;
+        to->retired = false;
+        if (!back) to->before = from, to->set = sets;
+        atomic_store_explicit(&to->instead, NULL, memory_order_relaxed); /* seen with the next: it is a release */
+        atomic_store_explicit(&from->instead, to, memory_order_release);
+        source_become(to->source);
+        for (size_t u = 0; u < to->use_count; u++)
+            if (!to->uses[u]->built_in) source_become(to->uses[u]);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
 void behaviour_close(void) {
     while (known != NULL) {
         Behaviour *b = known;
         known = b->next;
-        image_free(b->image);
-        free(b);
+        behaviour_free(b);
     }
 }

@@ -3,25 +3,40 @@
  * Before the first actor of a behaviour is made, its body is run once in a VM of its own, under a time and memory
  * budget: so spawn can say at once that it raises, or returns no table; and the node learns its handlers' names (which
  * become atoms), its settings and the modules it requires (whose text goes into the version). Threads: from any; one
- * lock inside. A Behaviour never changes and lives as long as the process. */
+ * lock inside. A Behaviour lives as long as the process, and never changes but for what says so.
+ *
+ * Versions of one module stand side by side, each a Behaviour. One of them is current: spawns take it. Which one that
+ * is changes by behaviour_become alone, when a rollout (actor/rollout) has brought it to all living actors. */
 #ifndef ACTOR_BEHAVIOUR_H
 #define ACTOR_BEHAVIOUR_H
 #include <lua.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "actor/source.h"
+#include "mail/registry.h"
 
 #define BEHAVIOUR_VERSION_TEXT 17
 
 typedef struct Behaviour {
+    SlotKind kind; /* first: from a slot's kind back to its Behaviour */
     struct Behaviour *next;
     const Source *source;
+    const Source **uses; /* the modules its body requires, and theirs */
+    size_t use_count;
     char version[BEHAVIOUR_VERSION_TEXT]; /* hex, of its text and of the modules it requires */
     bool concurrent;          /* `concurrent = true`: a message is begun while another handler waits */
     bool hears_interrupt;     /* has on_interrupt: as the root actor it ends the node itself when asked by a signal */
     uint32_t mailbox_limit;   /* `mailbox = {limit = n}`; 0 = the node's */
     uint8_t mailbox_full;     /* `mailbox = {full = "latest"}`: 1 + MailboxFull; 0 = it says nothing */
+    bool migrates, checks;    /* has a function of that name */
     struct Image *image;      /* a VM in which the body has run, to copy; NULL: each actor runs it. See image.h */
+
+    /* Under the lock: */
+    bool retired;                    /* another one is current */
+    const struct Behaviour *before;  /* which it replaced when it last became current */
+    uint64_t set;                    /* which others became current together with it; 0 = it was the first */
+    /* ... and read without it: which one to take instead of this. NULL: this is current. Written with release */
+    _Atomic(const struct Behaviour *) instead;
 } Behaviour;
 
 typedef int (*BehaviourOpenLibs)(lua_State *L); /* opens what a script may use; raises on error */
@@ -32,7 +47,42 @@ void behaviour_open(BehaviourOpenLibs open_libs);
 int  behaviour_find(const char *name, const Behaviour **out, char *err, size_t err_size);
 int  behaviour_file(const char *path, const Behaviour **out, char *err, size_t err_size);
 
-/* `require` tells: this VM, while its body is tried out, uses that module. */
-void behaviour_requires(lua_State *L, const Source *module);
+/* For `require`: the module of that name as this VM's version has it. Errors as source_find. While a body is tried out
+ * it becomes a part of its version. */
+int  behaviour_require(lua_State *L, const char *name, const Source **out, char *err, size_t err_size);
+
+/* ---- versions ---- */
+
+typedef struct BehaviourTrial {
+    /* Finds modules instead of source_find. */
+    int (*find)(void *context, const char *name, const Source **out, char *err, size_t err_size);
+    /* The body has run, its table is on top: a last look. May raise. */
+    void (*look)(void *context, lua_State *L, const Behaviour *b);
+    void *context;
+} BehaviourTrial;
+
+/* Tries out `s` as a new version, which nobody gets before behaviour_become; the one there was before if it is the
+ * same. Errors as behaviour_find. The body runs without the lock. */
+int  behaviour_try(const Source *s, const BehaviourTrial *trial, const Behaviour **out, char *err, size_t err_size);
+/* All there are, the newest first: begins with NULL, ends with NULL. */
+const Behaviour *behaviour_next(const Behaviour *after);
+typedef struct BehaviourState {
+    bool current;
+    const Behaviour *before;
+    uint64_t set;
+} BehaviourState;
+BehaviourState behaviour_state(const Behaviour *b);
+typedef struct BehaviourPair {
+    const Behaviour *from, *to;
+} BehaviourPair;
+/* `to` becomes current in the place of each `from`. `back`: it was so before, and `to` keeps the one before itself. */
+void behaviour_become(const BehaviourPair *pairs, size_t count, bool back);
+/* The current version of what `b` is one of. Any thread, without the lock. */
+static inline const Behaviour *behaviour_newest(const Behaviour *b) {
+    const Behaviour *other;
+    /* acquire: pairs with behaviour_become, so what is read next is not older */
+    while ((other = atomic_load_explicit(&b->instead, memory_order_acquire)) != NULL) b = other;
+    return b;
+}
 void behaviour_close(void);
 #endif

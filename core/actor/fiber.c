@@ -8,6 +8,7 @@
 #include "actor/guest.h"
 #include "actor/handle.h"
 #include "actor/observe.h"
+#include "actor/reload.h"
 #include "actor/report.h"
 #include "ground/clock.h"
 #include "ground/log.h"
@@ -69,7 +70,7 @@ static Fiber *fiber_new(lua_State *L, FiberKind kind) {
     return f;
 }
 
-static void fiber_drop(Actor *a, Fiber *f) {
+void fiber_drop(Actor *a, Fiber *f) {
     Fiber **at = &a->others;
     while (*at != f) at = &(*at)->sibling;
     *at = f->sibling;
@@ -111,14 +112,29 @@ static void finished(Actor *a, Fiber *f) {
         return;
     }
     if (f->kind == FIBER_FORK) {
+        if (f->old) reload_old_ended(a, f);
         fiber_drop(a, f);
         return;
     }
     f->state = FIBER_IDLE;
+    if (f->old) reload_old_ended(a, f);
     if (f->kind == FIBER_EXTRA) {
         f->next = a->idle;
         a->idle = f;
     }
+}
+
+Fiber *fiber_spare(Actor *a) {
+    size_t limit = a->vm.arena.limit;
+    a->vm.arena.limit = SIZE_MAX;
+    lua_gc(a->main.L, LUA_GCSTOP);
+    Fiber *f = fiber_new(a->main.L, FIBER_EXTRA);
+    lua_gc(a->main.L, LUA_GCRESTART);
+    a->vm.arena.limit = limit;
+    f->state = FIBER_IDLE;
+    f->next = a->idle;
+    a->idle = f;
+    return f;
 }
 
 /* ---- running ---- */
@@ -133,8 +149,12 @@ static void failed(Actor *a, Fiber *f, int status) {
         return;
     }
     if (f->msg != NULL) observe_failed(a, f);
+    const Behaviour *newest = a->behaviour;
+    if (a->reload != NULL) reload_failed(a);
+    if (f->old) __atomic_store_n(&a->behaviour, a->older, __ATOMIC_RELEASE); /* in the reports: whose fault it was */
     Message *reason = report_error(a, f->L, status);
     report_crash(a, f, status, reason);
+    if (f->old) __atomic_store_n(&a->behaviour, newest, __ATOMIC_RELEASE);
     metrics_add(METRIC_crashed, 1);
     if (f->msg != NULL && f->msg->ref != 0 && (f->msg->kind == MESSAGE_ASK || f->msg->kind == MESSAGE_START)) {
         Message *answer = reason != NULL ? message_copy(reason) : NULL;
@@ -297,6 +317,55 @@ void fiber_guest(lua_State *L, Guest *guest, lua_CFunction function) {
 }
 
 /* ---- the end ---- */
+
+static bool is_asked(const Fiber *f) {
+    return f->msg != NULL && f->msg->ref != 0 && (f->msg->kind == MESSAGE_ASK || f->msg->kind == MESSAGE_START);
+}
+
+static void cancel(Actor *a, Fiber *f) {
+    if (f == &a->main) cycle_leave(a);
+    else if (f->state == FIBER_WAITING) map_take(&a->waiting, f->wait, NULL);
+    if (f->state == FIBER_RUNNABLE) {
+        Fiber **at = &a->runnable;
+        while (*at != f) at = &(*at)->next;
+        *at = f->next;
+        if (a->runnable_end == &f->next) a->runnable_end = at;
+    }
+    if (is_asked(f)) {
+        Message *answer = report_make(a, "reloaded", "the handler was cancelled: its actor got a new version");
+        if (answer != NULL) {
+            answer->to = f->msg->from;
+            answer->from = a->pid;
+            answer->ref = f->msg->ref;
+            post_deliver(answer);
+        } else {
+            post_fail(f->msg->from, f->msg->ref, a->pid, "reloaded", "the handler was cancelled", NULL);
+        }
+    }
+    observe_ended(a, f);
+    atomic_store_explicit(&f->waits, NULL, memory_order_relaxed);
+    vm_reset(f->L);
+    lua_settop(f->L, 0);
+    message_free(f->msg);
+    message_free(f->answer);
+    f->msg = f->answer = NULL;
+    f->wait = f->deadline = 0;
+    f->args = 0;
+    finished(a, f);
+}
+
+uint32_t fiber_cancel(Actor *a, bool old_only) {
+    uint32_t count = 0;
+    Fiber *next;
+    for (Fiber *f = &a->main; f != NULL; f = next) {
+        next = f == &a->main ? a->others : f->sibling;
+        if ((f->state != FIBER_WAITING && f->state != FIBER_RUNNABLE) || (old_only && !f->old)) continue;
+        if (f->kind == FIBER_GUEST) continue; /* it has a budget of its own */
+        cancel(a, f);
+        count++;
+    }
+    return count;
+}
 
 static void fail_asker(Actor *a, Fiber *f) {
     if (f->msg == NULL || f->msg->ref == 0 || (f->msg->kind != MESSAGE_ASK && f->msg->kind != MESSAGE_START)) return;

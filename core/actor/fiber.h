@@ -33,6 +33,14 @@ bool fiber_wake(Actor *a, uint64_t ref, Message *answer);
 /* Wakes, with nothing, all whose deadline has passed; the next deadline, or 0. */
 uint64_t fiber_expire(Actor *a, uint64_t now);
 
+/* One more that could, for who needs its own or can't wait. Unprotected: without memory the process ends.
+ * It is among the idle: fiber_drop takes it away. */
+Fiber *fiber_spare(Actor *a);
+void   fiber_drop(Actor *a, Fiber *f); /* not main: takes it out and frees it; it is not in a queue */
+/* Ends all that are in the middle of something, or only those that are old; who waits for their answer hears
+ * "reloaded". How many there were. Not from within one. */
+uint32_t fiber_cancel(Actor *a, bool old_only);
+
 /* An error is raised in the code that the main fiber runs or waits in: for a test that does not come to its end. */
 void fiber_overdue(Actor *a);
 

@@ -8,6 +8,7 @@
 #include "actor/gauge.h"
 #include "actor/inbox.h"
 #include "actor/observe.h"
+#include "actor/reload.h"
 #include "actor/report.h"
 #include "mail/atom.h"
 #include "mail/codec.h"
@@ -195,7 +196,8 @@ static int handle_on(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     Actor *a = actor_of(L);
     finish(L, a, a->current);
-    return handle(L);
+    /* Old: the next message is for the new version; and one that is to come comes between two messages. */
+    return a->current->old || a->reload != NULL ? 0 : handle(L);
 }
 
 /* It stays at the bottom of the fiber's stack: found there without a look into the registry. */
@@ -229,14 +231,14 @@ bool handle_push_self(lua_State *L) {
 
 static int born(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
-    const Source *s = actor_of(L)->behaviour->source;
+    const Source *s = reload_version(actor_of(L))->source;
     if (!lua_istable(L, -1)) return luaL_error(L, "%s returned no table this time", s->path);
     handle_make(L);
     return 0;
 }
 
 static int birth(lua_State *L) {
-    const Source *s = actor_of(L)->behaviour->source;
+    const Source *s = reload_version(actor_of(L))->source;
     BehaviourOpenLibs open_libs = (BehaviourOpenLibs)lua_tocfunction(L, 1);
     open_libs(L);
     lua_settop(L, 0);
@@ -250,6 +252,70 @@ static int birth(lua_State *L) {
 void handle_push_birth(lua_State *L, BehaviourOpenLibs open_libs) {
     lua_pushcfunction(L, birth);
     lua_pushcfunction(L, open_libs);
+}
+
+/* ---- versions ---- */
+
+static void push_upvalue(lua_State *L, int which) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_key);
+    lua_getupvalue(L, -1, which);
+    lua_remove(L, -2);
+}
+
+void handle_push_behaviour(lua_State *L) { push_upvalue(L, UP_BEHAVIOUR); }
+
+void handle_make_next(lua_State *L) {
+    int table = lua_gettop(L);
+    lua_createtable(L, 0, 0); /* handlers, by atom */
+    handle_push_self(L);
+    lua_pushvalue(L, table);
+    lua_pushnil(L);
+    lua_pushcclosure(L, handle, 4);
+    lua_createtable(L, 0, 1);
+    lua_pushvalue(L, table);
+    lua_setfield(L, -2, "__index");
+    lua_remove(L, table);
+}
+
+/* The __index of `self` while two versions live in one actor: each coroutine finds the functions of its own. Upvalues:
+ * the old one's table, the new one's. */
+static int index_of_two(lua_State *L) {
+    const Fiber *f = actor_of(L)->current;
+    lua_settop(L, 2);
+    lua_gettable(L, lua_upvalueindex(f != NULL && f->old ? 1 : 2));
+    return 1;
+}
+
+void handle_exchange(lua_State *L, bool old) {
+    int meta = lua_gettop(L), handler = meta - 1;
+    lua_getupvalue(L, handler, UP_BEHAVIOUR);
+    if (old) {
+        handle_push_behaviour(L);
+        lua_insert(L, -2);
+        lua_pushcclosure(L, index_of_two, 2);
+    }
+    lua_setfield(L, meta, "__index"); /* the key is there */
+    handle_push_self(L);
+    if (!lua_getmetatable(L, -1)) lua_createtable(L, 0, 0); /* its script took it away */
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &handle_key);
+    /* self, the old metatable, the old handler */
+    lua_pushvalue(L, meta);
+    lua_setmetatable(L, meta + 1);
+    lua_pushvalue(L, handler);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &handle_key);
+    lua_replace(L, handler);
+    lua_replace(L, meta);
+    lua_settop(L, meta);
+}
+
+void handle_settle(lua_State *L) {
+    int top = lua_gettop(L);
+    handle_push_self(L);
+    if (lua_getmetatable(L, -1)) {
+        handle_push_behaviour(L);
+        lua_setfield(L, -2, "__index");
+    }
+    lua_settop(L, top);
 }
 
 /* ---- terminate ---- */

@@ -5,6 +5,7 @@
 #include "actor/alarm.h"
 #include "actor/faults.h"
 #include "actor/fiber.h"
+#include "actor/reload.h"
 #include "actor/report.h"
 #include "actor/visit.h"
 #include "ground/clock.h"
@@ -117,6 +118,10 @@ void inbox_system(Actor *a) {
         case MESSAGE_DEMONITOR:
         case MESSAGE_LINK:
         case MESSAGE_UNLINK: watch_handle(a, msg); break;
+        case MESSAGE_RELOAD:
+            if (a->current != NULL) scheduler_expire(); /* out of the VM: it is done there */
+            reload_came(a, msg);
+            break;
         case MESSAGE_VISIT:
             queue_push(&a->visits, msg);
             scheduler_expire(); /* out of the VM: it is served there. Costs who handles messages no look of its own */

@@ -48,41 +48,41 @@ void observe_begin(Actor *a, Fiber *f) {
     if (a->watched & WATCH_TRACED) {
         trace_in(a, f);
     }
-    if (f->timed || f->traced != 0) f->began = clock_now();
+    if (f->timed || f->traced != 0) f->began = clock_real();
 }
 
 void observe_end(Actor *a, Fiber *f) {
     if (f->began != 0) {
-        uint64_t now = clock_now();
+        uint64_t now = clock_real();
         if (f->traced != 0) trace_done(a, f, handler_of(a, f), TRACE_WELL, now - f->began);
         if (f->timed) gauge_timed(a, handler_of(a, f), now - f->began - f->idle);
         f->timed = false;
         f->began = f->idle = 0;
     }
     if (a->watched & WATCH_NOTED) {
-        uint64_t now = clock_now();
+        uint64_t now = clock_real();
         a->watched &= (uint8_t)~WATCH_NOTED;
         if (now > a->noted && now - a->noted >= SLOW_NS) gauge_slow_seen(a, handler_of(a, f), now - a->noted, true);
     }
 }
 
 void observe_pause(Actor *a, Fiber *f) {
-    if (f->began != 0) f->paused = clock_now();
+    if (f->began != 0) f->paused = clock_real();
     if (f->msg != NULL && (a->watched & WATCH_NOTED)) { /* what it waits from now on is not its own time */
-        uint64_t now = clock_now();
+        uint64_t now = clock_real();
         a->watched &= (uint8_t)~WATCH_NOTED;
         if (now > a->noted && now - a->noted >= SLOW_NS) gauge_slow_seen(a, handler_of(a, f), now - a->noted, true);
     }
 }
 
 void observe_go_on(Fiber *f) {
-    uint64_t now = clock_now();
+    uint64_t now = clock_real();
     if (f->began != 0 && now > f->paused) f->idle += now - f->paused;
     f->paused = 0;
 }
 
 static void cut_off(Actor *a, Fiber *f, TraceEnd end) {
-    uint64_t now = clock_now();
+    uint64_t now = clock_real();
     if (f->paused != 0) observe_go_on(f);
     if (f->traced != 0) trace_done(a, f, handler_of(a, f), end, now - f->began);
     f->began = f->idle = 0;
@@ -103,12 +103,12 @@ void observe_note(Actor *a) {
     /* Others may have come before it in this slice: then all that is known is that it runs now. */
     uint64_t begun =
         atomic_load_explicit(&a->handled, memory_order_relaxed) + (uint64_t)config.slice_messages - a->enough;
-    a->noted = begun <= 1 ? since : clock_now();
+    a->noted = begun <= 1 ? since : clock_real();
     a->watched |= WATCH_NOTED;
 }
 
 void observe_goes_on(Actor *a, const Fiber *f) {
-    uint64_t now = clock_now();
+    uint64_t now = clock_real();
     if (f->msg != NULL && now > a->noted && now - a->noted >= SLOW_NS)
         gauge_slow_seen(a, handler_of(a, f), now - a->noted, false);
 }

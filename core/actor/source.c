@@ -69,6 +69,14 @@ static void source_free(Source *s) {
     free(s);
 }
 
+/* One for the shell; the newline stays, so line numbers do. */
+static void skip_first_line(const char **text, size_t *len) {
+    if (*len == 0 || **text != '#') return;
+    const char *line = memchr(*text, '\n', *len);
+    size_t skip = line != NULL ? (size_t)(line - *text) : *len;
+    *text += skip, *len -= skip;
+}
+
 static int compile(const char *name, const char *path, const char *text, size_t len, Source **out, char *err,
                    size_t err_size) {
     char chunk[PATH_MOST + 2];
@@ -79,11 +87,7 @@ static int compile(const char *name, const char *path, const char *text, size_t 
     snprintf(err, err_size, "out of memory while compiling %s", path);
     if (L == NULL || s == NULL || (s->name = strdup(name)) == NULL || (s->path = strdup(path)) == NULL) goto end;
     snprintf(chunk, sizeof chunk, "@%s", path);
-    if (len > 0 && text[0] == '#') { /* a first line for the shell; the newline stays, so line numbers do */
-        const char *line = memchr(text, '\n', len);
-        size_t skip = line != NULL ? (size_t)(line - text) : len;
-        text += skip, len -= skip;
-    }
+    skip_first_line(&text, &len);
     if (luaL_loadbufferx(L, text, len, chunk, "t") != LUA_OK) {
         result = UV_EINVAL;
         const char *why = lua_tostring(L, -1); /* names the file, but for bytecode */
@@ -177,7 +181,9 @@ static int find_in_dirs(const char *name, Source **out, char *err, size_t err_si
 static int find_embedded(const char *name, Source **out, char *err, size_t err_size) {
     const EmbeddedFile *file = embedded_find(name);
     if (file == NULL) return UV_ENOENT;
-    return compile(name, file->path, (const char *)file->bytes, file->size, out, err, err_size);
+    int result = compile(name, file->path, (const char *)file->bytes, file->size, out, err, err_size);
+    if (result == 0) (*out)->built_in = true;
+    return result;
 }
 
 int source_find(const char *name, const Source **out, char *err, size_t err_size) {
@@ -190,7 +196,7 @@ int source_find(const char *name, const Source **out, char *err, size_t err_size
     }
     pthread_mutex_lock(&lock);
     for (Source *s = sources; s != NULL; s = s->next)
-        if (strcmp(s->name, name) == 0) {
+        if (!s->retired && strcmp(s->name, name) == 0) {
             *out = s;
             goto end;
         }
@@ -230,6 +236,54 @@ int source_file(const char *path, const Source **out, char *err, size_t err_size
     return 0;
 }
 
+static bool same_file(const Source *s, const Source *t) {
+    return strcmp(s->name, t->name) == 0 && strcmp(s->path, t->path) == 0;
+}
+
+int source_renew(const Source *s, const Source **out, char *err, size_t err_size) {
+    char *text = NULL;
+    size_t len = 0;
+    Source *made = NULL;
+    *out = s;
+    if (s->built_in) return 0;
+    int result = read_file(s->path, &text, &len);
+    if (result < 0) {
+        snprintf(err, err_size, "%s: %s", s->path, uv_strerror(result));
+        return result;
+    }
+    const char *begin = text;
+    size_t count = len;
+    skip_first_line(&begin, &count);
+    uint64_t hash = hash_bytes(begin, count);
+    if (hash == s->hash) goto end;
+    pthread_mutex_lock(&lock);
+    for (const Source *t = sources; t != NULL; t = t->next) /* as it was once before */
+        if (t->hash == hash && same_file(s, t)) {
+            *out = t;
+            break;
+        }
+    pthread_mutex_unlock(&lock);
+    if (*out != s) goto end;
+    result = compile(s->name, s->path, text, len, &made, err, err_size);
+    if (result < 0) goto end;
+    made->retired = true;
+    pthread_mutex_lock(&lock);
+    made->next = sources;
+    sources = made;
+    pthread_mutex_unlock(&lock);
+    *out = made;
+end:
+    free(text);
+    return result;
+}
+
+void source_become(const Source *source) {
+    pthread_mutex_lock(&lock);
+    for (Source *s = sources; s != NULL; s = s->next)
+        if (same_file(s, source)) s->retired = s != source;
+    pthread_mutex_unlock(&lock);
+}
+
 int source_text(const char *name, const char *path, const char *text, size_t len, char *err, size_t err_size) {
     Source *made = NULL;
     if (!good_name(name)) return UV_EINVAL;
@@ -239,6 +293,7 @@ int source_text(const char *name, const char *path, const char *text, size_t len
     for (Source *s = sources; s != NULL && result == 0; s = s->next)
         if (strcmp(s->name, name) == 0) result = UV_EEXIST;
     if (result == 0) {
+        made->built_in = true; /* there is no file to look at again */
         made->next = sources;
         sources = made;
     }

@@ -2,10 +2,12 @@
  *
  * Found in this order: `throng` and `throng.*` in the program itself, then each directory of the path (DIR/a/b.lua,
  * DIR/a/b/init.lua), then the other modules in the program. Threads: from any; one lock inside. A Source never
- * changes. */
+ * changes.
+ * A file whose text has changed is a Source of its own beside the old one, see source_renew. */
 #ifndef ACTOR_SOURCE_H
 #define ACTOR_SOURCE_H
 #include <lua.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +18,8 @@ typedef struct Source {
     char *code;       /* bytecode, trusted: we compiled it */
     size_t code_size;
     uint64_t hash;    /* of the text */
+    bool built_in;    /* a part of the program */
+    bool retired;     /* source.c's, under its lock: a newer text has its name, or may get it */
 } Source;
 
 int  source_add_dir(const char *dir); /* behind the others; before actors run. UV_ENOMEM */
@@ -24,6 +28,10 @@ int  source_add_dir(const char *dir); /* behind the others; before actors run. U
 int  source_find(const char *name, const Source **out, char *err, size_t err_size);
 /* The same for a file, under a name made of the file's; its directory is not added to the path. */
 int  source_file(const char *path, const Source **out, char *err, size_t err_size);
+/* The file of `s` as it is now: `s` itself if its text is the same, or another Source, which no source_find gives until
+ * source_become. Errors as source_find, UV_ENOENT: the file is gone. */
+int  source_renew(const Source *s, const Source **out, char *err, size_t err_size);
+void source_become(const Source *s); /* from now on it is what its name means */
 /* A module from text, for tests: `path` is what errors call it. UV_EEXIST: there is one of that name; else as above. */
 int  source_text(const char *name, const char *path, const char *text, size_t len, char *err, size_t err_size);
 void source_push(lua_State *L, const Source *s); /* the chunk as a function; raises when memory is short */

@@ -49,7 +49,7 @@ bool visit_look(uint64_t pid, VisitView *out) {
         .pid = pid,
         .parent = a->parent,
         .born = a->born,
-        .behaviour = __atomic_load_n(&a->behaviour, __ATOMIC_RELAXED),
+        .behaviour = __atomic_load_n(&a->behaviour, __ATOMIC_ACQUIRE),
         .restarts = a->restarts,
         .memory_limit = a->memory_limit,
         .messages = atomic_load_explicit(&seen->messages, memory_order_relaxed),

@@ -25,7 +25,7 @@ typedef enum {
 } VmYield;
 
 /* What a VM may use beyond the safe libraries. */
-enum { GRANT_IO = 1, GRANT_OS = 2, GRANT_DEBUG = 4, GRANT_PACKAGE = 8, GRANT_ALL = 15 };
+enum { GRANT_IO = 1, GRANT_OS = 2, GRANT_DEBUG = 4, GRANT_PACKAGE = 8, GRANT_RELOAD = 16, GRANT_ALL = 31 };
 
 struct Actor;
 struct Sandbox;

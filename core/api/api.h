@@ -23,7 +23,7 @@ int  api_open_vm(lua_State *L); /* a BehaviourOpenLibs: what a fresh VM gets */
 
 /* The functions of `throng`, by subject, each ended by {NULL, NULL}. */
 extern const luaL_Reg api_message[], api_life[], api_names[], api_timer[], api_watch[], api_groups[],
-    api_notices[], api_node[];
+    api_notices[], api_node[], api_reload[];
 extern const luaL_Reg api_log[];       /* of throng.log */
 extern const luaL_Reg api_coroutine[]; /* of coroutine */
 extern const luaL_Reg api_module[];    /* require, load */

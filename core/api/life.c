@@ -17,7 +17,8 @@
 static const struct {
     const char *name;
     uint8_t grant;
-} grants[] = {{"io", GRANT_IO}, {"os", GRANT_OS}, {"debug", GRANT_DEBUG}, {"package", GRANT_PACKAGE}};
+} grants[] = {{"io", GRANT_IO}, {"os", GRANT_OS}, {"debug", GRANT_DEBUG}, {"package", GRANT_PACKAGE},
+              {"reload", GRANT_RELOAD}};
 
 /* Finds the behaviour and makes the actor with the values from `first` on. The actor's pid, and the monitor's ref. */
 static uint64_t make(lua_State *L, const char *what, const ActorOptions *options, int module, int first,
@@ -104,7 +105,8 @@ static uint8_t allow(lua_State *L, const Actor *a) {
             if (same(L, -1, grants[g].name))
                 grant = grants[g].grant;
         if (grant == 0)
-            luaL_error(L, "spawn_with: allow[%I] must be one of \"io\", \"os\", \"debug\", \"package\"",
+            luaL_error(L, "spawn_with: allow[%I] must be one of \"io\", \"os\", \"debug\", \"package\", "
+                          "\"reload\"",
                        (LUAI_UACINT)i);
         if (!(a->may_grant & grant))
             luaL_error(L, "spawn_with: this actor may not allow \"%s\": it was not allowed it itself",

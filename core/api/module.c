@@ -66,9 +66,8 @@ static int require(lua_State *L) {
     if (sandbox_push_library(L, name)) return loaded(L, LUA_OK, 0);
     if (strlen(name) != len) return luaL_error(L, "a module's name has no zero bytes");
     static _Thread_local char text[ERROR_TEXT]; /* large, and needed no longer than this call */
-    if (source_find(name, &source, text, sizeof text) < 0) return luaL_error(L, "%s", text);
+    if (behaviour_require(L, name, &source, text, sizeof text) < 0) return luaL_error(L, "%s", text);
     lua_settop(L, 2);
-    behaviour_requires(L, source);
     source_push(L, source);
     lua_pushvalue(L, 1);
     lua_pushstring(L, source->path);

@@ -51,7 +51,14 @@ static int info(lua_State *L) {
     lua_Integer dropped = (lua_Integer)atomic_load_explicit(&tally->dropped, memory_order_relaxed),
                 refused = (lua_Integer)atomic_load_explicit(&tally->refused, memory_order_relaxed);
     if (registry_find(pid) != slot) return 0; /* it was another's already */
-    lua_createtable(L, 0, 7);
+    const SlotKind *kind = atomic_load_explicit(&tally->kind, memory_order_acquire);
+    lua_createtable(L, 0, 9);
+    if (kind != NULL) {
+        lua_pushstring(L, kind->name);
+        lua_setfield(L, -2, "behaviour");
+        lua_pushstring(L, kind->version);
+        lua_setfield(L, -2, "version");
+    }
     put(L, "depth", depth);
     put(L, "limit", limit);
     put(L, "dropped", dropped);

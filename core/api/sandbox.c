@@ -421,6 +421,53 @@ void sandbox_open_vm(lua_State *L) {
     lua_pop(L, 1);
 }
 
+static const char aside_key; /* registry: the metatable of globals that are not in use */
+
+static int index_in_use(lua_State *L) {
+    lua_settop(L, 2);
+    lua_pushglobaltable(L);
+    lua_replace(L, 1);
+    lua_gettable(L, 1);
+    return 1;
+}
+
+void sandbox_push_globals(lua_State *L) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &aside_key) != LUA_TTABLE) {
+        lua_createtable(L, 0, 1);
+        lua_pushcfunction(L, index_in_use);
+        lua_setfield(L, -2, "__index");
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &aside_key);
+    }
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 0);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &aside_key);
+    lua_setmetatable(L, -2);
+}
+
+void sandbox_swap_globals(lua_State *L, uint64_t *given) {
+    Sandbox *box = vm_of(L)->sandbox;
+    int top = lua_gettop(L);
+    lua_pushglobaltable(L);
+    /* Made whole by who looked at all of it: then it is ordinary, and stays so. */
+    bool lazy = box->table[LIB_GLOBALS] != NULL, was_lazy = *given != UINT64_MAX;
+    if (lazy) {
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &aside_key);
+        lua_setmetatable(L, -2);
+    }
+    uint64_t taken = lazy ? box->given[LIB_GLOBALS] : UINT64_MAX;
+    box->table[LIB_GLOBALS] = was_lazy ? lua_topointer(L, top) : NULL;
+    box->given[LIB_GLOBALS] = was_lazy ? *given : 0;
+    *given = taken;
+    lua_pushvalue(L, top);
+    if (was_lazy) {
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &lazy_key);
+        lua_setmetatable(L, -2);
+    }
+    lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+    lua_replace(L, top);
+    lua_settop(L, top);
+}
+
 void sandbox_push_pids(lua_State *L) { push_table(L, LIB_PID); }
 
 int api_throng(lua_State *L) {
@@ -443,7 +490,7 @@ static void learn_all(lua_State *L) {
                                    {"rawget", do_rawget}, {"next", do_next},
                                    {"setmetatable", do_setmetatable}, {NULL, NULL}};
     static const luaL_Reg *const throng[] = {api_message, api_life, api_names, api_timer, api_watch, api_groups,
-                                             api_notices, api_node};
+                                             api_notices, api_node, api_reload};
     static const struct {
         int which;
         const char *name;

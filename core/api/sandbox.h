@@ -8,11 +8,18 @@
 #define API_SANDBOX_H
 #include <lua.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 int  sandbox_open(void);            /* once a process: learns the standard functions; 0 or UV_ENOMEM */
 void sandbox_open_vm(lua_State *L); /* may raise */
 /* Pushes the library of that name if there is one for this VM. */
 bool sandbox_push_library(lua_State *L, const char *name);
+
+/* For a new version of a module: pushes new globals, of which nobody knows yet. May raise. */
+void sandbox_push_globals(lua_State *L);
+/* Exchanges the globals in use with the table on top. `given`: what was taken out of the one that is not in use. What
+ * is not in use finds libraries by way of those that are. Raises nothing. */
+void sandbox_swap_globals(lua_State *L, uint64_t *given);
 
 /* Fills the table at the absolute index `table` if it is one of those that are filled as they are used: for who looks
  * past metamethods. May raise; calls C functions only. */

@@ -16,6 +16,11 @@
     X(slice_messages, "slice.messages", 256, 1, 1000000, "messages an actor handles in one turn") \
     X(stop_timeout, "stop.timeout", 5000, 1, 86400000, "milliseconds actors have to terminate at shutdown") \
     X(body_timeout, "body.timeout", 2000, 1, 86400000, "milliseconds a module's body may run when it is first loaded") \
+    X(reload_timeout, "reload.timeout", 1000, 1, 86400000, \
+      "milliseconds one actor may compute when it is reloaded (body, migrate, check)") \
+    X(reload_memory, "reload.memory", 64ll << 20, 65536, 1ll << 40, "bytes that may come on top meanwhile") \
+    X(reload_drain, "reload.drain", 5000, 0, 86400000, "milliseconds a reload waits for handlers that wait") \
+    X(reload_watch, "reload.watch", 10000, 1, 86400000, "milliseconds canaries are watched") \
     X(sched_seed, "sched.seed", 0, 0, INT64_MAX, "not 0: shuffle the schedule by this seed, for tests") \
     X(net_heartbeat, "net.heartbeat", 1000, 10, 3600000, "milliseconds of silence until a node says that it is there") \
     X(net_timeout, "net.timeout", 5000, 250, 86400000, "milliseconds of silence after which another node is given up") \

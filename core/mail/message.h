@@ -26,6 +26,7 @@ typedef enum {
     MESSAGE_DEMONITOR, /* ... and no longer */
     MESSAGE_LINK,      /* `from` is linked */
     MESSAGE_UNLINK,
+    MESSAGE_RELOAD,    /* a step of a rollout, see actor/reload.h */
     MESSAGE_VISIT      /* the console's: see actor/visit.h; `ref` is a pointer that the receiver takes */
 } MessageKind;
 

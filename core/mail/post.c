@@ -190,7 +190,19 @@ void post_notify(Topic topic, Message *notice, uint64_t except) {
 
 /* ---- dead letters ---- */
 
-static void log_letter(const Message *msg, const char *why) {
+static const SlotKind *kind_of(uint64_t pid) { /* NULL: it is dead */
+    return registry_find(pid) != NULL ? atomic_load_explicit(&registry_tally(pid)->kind, memory_order_acquire) : NULL;
+}
+
+/* " (guy, version 4f0c...)" of who has that pid. */
+static const char *kind_text(uint64_t pid, char *out, size_t size) {
+    const SlotKind *kind = kind_of(pid);
+    if (kind == NULL) return "";
+    snprintf(out, size, " (%.100s, version %s)", kind->name, kind->version);
+    return out;
+}
+
+static void log_letter(const Message *msg, const char *why, bool no_handler) {
     uint64_t second = clock_real() / CLOCK_NS_PER_S, more = 0;
     if (!log_enabled(LOG_WARN)) return;
     pthread_mutex_lock(&rate.lock);
@@ -204,11 +216,12 @@ static void log_letter(const Message *msg, const char *why) {
     pthread_mutex_unlock(&rate.lock);
     if (more > 0) log_format(LOG_WARN, "", "dead letters: %llu more, not shown", (unsigned long long)more);
     if (!speak) return;
-    char to[PID_TEXT_MAX], from[PID_TEXT_MAX], text[ATOM_TEXT_MAX + 160];
+    char to[PID_TEXT_MAX], from[PID_TEXT_MAX], text[ATOM_TEXT_MAX + 160], kind[160];
     pid_text(msg->to, to);
     pid_text(msg->from, from);
     letter_show(msg, 2, text, sizeof text);
-    log_format(LOG_WARN, "", "dead letter: %s from %s to %s: %s", text, from, to, why);
+    log_format(LOG_WARN, "", "dead letter: %s from %s to %s: %s%s", text, from, to, why,
+               no_handler ? kind_text(msg->to, kind, sizeof kind) : "");
 }
 
 /* A subscriber that loses a letter over each one it hears of would never come to an end, as fast as it can. Of the
@@ -223,14 +236,24 @@ static bool is_one_echo_too_many(uint64_t from) {
     return too_many;
 }
 
-static void tell_letter(const Message *msg, const char *reason) {
+/* Whose handlers were looked through. */
+static int put_kind(Message **notice, unsigned *pairs, uint64_t pid) {
+    const SlotKind *kind = kind_of(pid);
+    if (kind == NULL) return 0;
+    *pairs += 2;
+    int err = put_field(notice, "behaviour", kind->name);
+    return err < 0 ? err : put_field(notice, "version", kind->version);
+}
+
+static void tell_letter(const Message *msg, const char *reason, bool no_handler) {
     size_t mark;
     unsigned pairs = 2;
     if (!topic_wanted(TOPIC_DEAD_LETTER)) return;
     Message *notice = is_one_echo_too_many(msg->from) ? NULL : post_notice(TOPIC_DEAD_LETTER);
     if (notice == NULL || codec_open_table(&notice, false, &mark) < 0 || codec_put_string(&notice, "to", 2) < 0 ||
         codec_put_pid(&notice, msg->to) < 0 || put_field(&notice, "reason", reason) < 0 ||
-        letter_put(&notice, &pairs, msg) < 0 || codec_close_table(&notice, mark, pairs) < 0) {
+        (no_handler && put_kind(&notice, &pairs, msg->to) < 0) || letter_put(&notice, &pairs, msg) < 0 ||
+        codec_close_table(&notice, mark, pairs) < 0) {
         message_free(notice);
         metrics_add(METRIC_dead_notice, 1);
         return;
@@ -256,14 +279,14 @@ static void dead_letter(const Message *msg, int why) {
     while (fate->why != why && fate->why != UV_ESRCH) fate++;
     if (msg->flags & MESSAGE_NOTICE) { /* never a notice of a notice */
         metrics_add(METRIC_dead_notice, 1);
-        if (why == UV_ENOENT) log_letter(msg, fate->text); /* a subscriber that can't hear: somebody's mistake */
+        if (why == UV_ENOENT) log_letter(msg, fate->text, true); /* a subscriber that can't hear: somebody's mistake */
         return;
     }
     metrics_add(fate->metric, 1);
     void (*on)(const Message *, const char *) = atomic_load_explicit(&watcher, memory_order_relaxed);
     if (on != NULL) on(msg, fate->reason);
-    log_letter(msg, fate->text);
-    tell_letter(msg, fate->reason);
+    log_letter(msg, fate->text, why == UV_ENOENT);
+    tell_letter(msg, fate->reason, why == UV_ENOENT);
 }
 
 /* Why an ask fails, for its asker. */
@@ -312,6 +335,7 @@ void post_refuse(Message *msg, int why) {
     case MESSAGE_STOP:
     case MESSAGE_DEMONITOR:
     case MESSAGE_UNLINK:
+    case MESSAGE_RELOAD:
     case MESSAGE_VISIT: break; /* meant for a living one: nothing is missed */
     }
     message_free(msg);

@@ -69,6 +69,7 @@ int registry_add(void *owner, uint32_t mailbox_limit, MailboxFull mailbox_full, 
         atomic_store_explicit(&slot->asks, 0, memory_order_relaxed); /* the former owner may have died waiting */
         atomic_store_explicit(&tally->dropped, 0, memory_order_relaxed);
         atomic_store_explicit(&tally->refused, 0, memory_order_relaxed);
+        atomic_store_explicit(&tally->kind, NULL, memory_order_relaxed);
         atomic_store_explicit(&tally->ran, 0, memory_order_relaxed);
         mailbox_open(&slot->box, mailbox_limit, mailbox_full, true);
         /* release: who finds the pid finds the owner and an open box */

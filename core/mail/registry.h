@@ -22,11 +22,16 @@ typedef struct Slot {
     _Atomic uint64_t asked; /* ... and whom it asked. Both written by the owner; an answer takes back `asks` */
 } Slot;
 
+typedef struct SlotKind { /* what an actor is, as people call it; it lives as long as the process */
+    const char *name, *version;
+} SlotKind;
+
 typedef struct SlotTally {
     uint32_t generation; /* under the registry's lock */
     _Atomic uint32_t trimmed; /* when its mailbox was last trimmed by a pusher, as Mailbox.since */
     /* messages that its mailbox let go, and that it did not take; of this owner */
     _Atomic uint64_t dropped, refused;
+    _Atomic(const SlotKind *) kind; /* its behaviour's; written by the owner (release), NULL before it is */
     _Atomic uint64_t ran; /* ns on workers, by samples; written by the watchdog. See actor/gauge.h */
 } SlotTally;
 

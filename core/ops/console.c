@@ -43,7 +43,8 @@ static struct {
 } console;
 
 static const Op *const tables[] = {ops_inspect,  ops_change, ops_commands, ops_look, ops_follow, ops_tree,
-                                   ops_complete, ops_top,    ops_trace,    ops_why,  ops_prof,   ops_tasks};
+                                   ops_complete, ops_top,    ops_trace,    ops_why,  ops_prof,   ops_tasks,
+                                    ops_reload};
 #define TABLES (sizeof tables / sizeof tables[0])
 
 static void tend(void *unused);

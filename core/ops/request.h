@@ -45,7 +45,7 @@ typedef struct Op {
 
 /* The tables, each ended by a row without a name. */
 extern const Op ops_inspect[], ops_change[], ops_commands[], ops_look[], ops_follow[], ops_tree[],
-    ops_complete[], ops_top[], ops_trace[], ops_why[], ops_prof[], ops_tasks[];
+    ops_complete[], ops_top[], ops_trace[], ops_why[], ops_prof[], ops_tasks[], ops_reload[];
 
 /* ---- what was asked ---- */
 

@@ -63,7 +63,7 @@ int  scheduler_whim(int n);   /* with a seed: a random number below n; else -1 *
 /* All workers draw from here on as they would have with that seed from the beginning. On a worker. */
 void scheduler_reseed(uint64_t seed);
 uint64_t scheduler_seed(void); /* 0: the schedule is not shuffled; any thread */
-/* When the watchdog first saw this slice (clock_now time), if that was a millisecond ago or more; else 0. */
+/* When the watchdog first saw this slice (clock_real time), if that was a millisecond ago or more; else 0. */
 uint64_t scheduler_slice_since(void);
 /* How many samples are wanted of who runs now (scheduler_sample), since this was asked last. Also in the interrupt. */
 uint32_t scheduler_sampled(void);

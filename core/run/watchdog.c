@@ -107,12 +107,13 @@ static void *watch(void *unused) {
     (void)unused;
     int quiet = 0;
     bool help = false;
-    uint64_t before = clock_now(), now;
+    uint64_t before = clock_real(), now;
     pthread_setname_np(pthread_self(), "throng-watch");
     while (!atomic_load_explicit(&workers.stopping, memory_order_relaxed)) {
         struct timespec tick = {0, TICK_NS};
         nanosleep(&tick, NULL);
-        now = clock_tick();
+        clock_tick();
+        now = clock_real();
         bool sample = sample_is_due(atomic_load_explicit(&workers.sample_rate, memory_order_relaxed), now - before);
         bool sharing = help;
         int stuck = 0;
@@ -126,7 +127,7 @@ static void *watch(void *unused) {
         quiet = all_idle() && stuck == 0 ? quiet + 1 : 0;
         if (quiet >= QUIET_TICKS) {
             sleep_until_busy();
-            before = clock_now();
+            before = clock_real();
             quiet = 0;
         }
     }

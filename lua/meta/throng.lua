@@ -3,8 +3,8 @@
 ---
 --- Times are milliseconds, parts of them too. Functions raise on misuse (wrong arguments, values that can't be sent)
 --- and return false or nil with a word on what may happen to the best (a dead pid, a full mailbox, a taken name).
---- In a module's body there is no actor yet: there all functions but info, node, nodes, now, stats, whereis and the
---- log's raise; call them in init or a handler.
+--- In a module's body there is no actor yet: there all functions but info, node, nodes, now, stats, versions,
+--- whereis and the log's raise; call them in init or a handler.
 ---
 --- Values that travel in messages, spawns, replies and reasons: nil, booleans, integers, floats, strings, pids, refs,
 --- and tables of them (trees: a table met twice or a cycle is an error, which names the path). Functions, threads and
@@ -25,7 +25,7 @@ local pid = {}
 ---@field message string
 ---@field actor? pid                  whom it is about
 ---@field behaviour? string
----@field version? string
+---@field version? string         that it ran: see throng.versions
 ---@field traceback? string           of the handler that raised, in the actor it ran in
 ---@field reason? any                 code "down": why it went
 
@@ -130,7 +130,8 @@ function throng.spawn(module, ...) end
 ---@field link? boolean               as throng.link, without a gap
 ---@field memory? integer             bytes its VM may hold, from 65536 on; setting actor.memory if not given
 ---@field mailbox? throng.MailboxOptions  what is not given is the behaviour's
----@field allow? ("io"|"os"|"debug"|"package")[] libraries that are closed otherwise; only what one was allowed oneself
+---@field allow? ("io"|"os"|"debug"|"package"|"reload")[] libraries that are closed otherwise, and throng.reload; only
+---                                   what one was allowed oneself
 ---@field restarts? integer           how many it replaces, one after the other: a crash report says so
 ---@field wait? number                wait this many ms for init, and raise its error, or the code "timeout"
 ---@field pid? pid                    with wait, spawn_with puts it here before it waits, for who has to end the newborn
@@ -352,6 +353,8 @@ function throng.nodes() end
 function throng.shutdown(exit_code) end
 
 ---@class throng.Info
+---@field behaviour string        its module
+---@field version string          of that and of the modules it requires: a hash
 ---@field depth integer           messages that wait in its mailbox
 ---@field limit integer           ... and how many may
 ---@field full "refuse"|"drop_newest"|"drop_oldest"|"latest"
@@ -404,6 +407,82 @@ function throng.info(pid) end
 --- The node's figures. It looks at each living actor: some milliseconds, if there are a million.
 ---@return throng.Stats
 function throng.stats() end
+
+---@class throng.ReloadOptions
+---@field in_flight? "drain"|"cancel" handlers that wait are waited for (the default), or their askers get the code
+---                                "reloaded" at once
+---@field drain? number           how long handlers are waited for, in ms, before they are cancelled after all; setting
+---                                reload.drain (5 s) if not given
+---@field canary? integer|string  so many of the actors, or "5%" of them, take it first: their crashes and the times of
+---                                their handlers are compared with the others'; then all take it, or none
+---@field watch? number           for how long, in ms; setting reload.watch (10 s) if not given
+---@field force? boolean          what has not changed begins anew, too
+---@field mode? "code"|"vm"        "vm": each actor gets a new VM, changed or not, and `self` goes there as a message
+---                                does (no functions, no cycles); nothing else of the old VM is left. It waits until
+---                                none of its coroutines is in the middle of something; a way back leaves states as
+---                                they are
+
+---@class throng.ReloadReport
+---@field ok boolean              false: the old code runs on, everywhere, and `stage` and `message` say why
+---@field behaviours throng.Reloaded[] none: nothing has changed
+---@field actors integer          how many took it
+---@field gone integer            ... and how many ended meanwhile
+---@field cancelled integer       handlers and forks
+---@field downgraded integer      states that downgrade has brought back
+---@field as_is integer           states that stay as a migrate had made them, though its version is gone
+---@field took_ms number
+---@field warnings string[]       such as handlers that write into tables of their file
+---@field canary? string          what was seen of the canaries, and of the others
+---@field canaries? integer       how many there were
+---@field stage? "compile"|"static"|"body"|"migrate"|"check"|"swap"|"none" where it failed
+---@field message? string         with a traceback if there is one
+---@field file? string
+---@field line? integer
+---@field actor? pid              in which it failed
+
+---@class throng.Reloaded
+---@field name string             the module
+---@field from string             its version before; and `to`, the one after
+---@field to string
+---@field actors integer          how many took it
+
+--- Reads the files of the modules named (of all that are loaded if there is no name) and of what they require, and
+--- brings what has changed to all living actors, each between two messages: all of them take it, or none. What requires
+--- a module that has changed is in the same set. Waits for the end of it. For the root, and for who was spawned with
+--- `allow = {"reload"}`; who is to be reloaded itself calls it in throng.fork. Raises the code "busy": another is under
+--- way.
+---
+--- A behaviour may have `migrate(self, from)`: it gets a copy of the state, changes it or returns another table, and
+--- `from`, the version before. It may run twice, if the actor has done something since it was first tried, so it only
+--- computes. `check(self)` then sees the new state; returning false (and why) or raising, it says no.
+---@param modules? string|string[]
+---@param options? throng.ReloadOptions
+---@return throng.ReloadReport
+---@usage
+---   local report = throng.reload("guy", {canary = "5%"})
+---   if not report.ok then throng.log.error("no reload", {stage = report.stage, why = report.message}) end
+function throng.reload(modules, options) end
+
+--- Back to the version before, for all that changed together with it. The state comes back by `downgrade(self, to)` of
+--- the version that goes, if it has one; else it stays as it is, and the report's `as_is` counts those that a migrate
+--- had changed.
+---@param module string
+---@param options? throng.ReloadOptions
+---@return throng.ReloadReport
+function throng.rollback(module, options) end
+
+---@class throng.Version
+---@field name string
+---@field version string
+---@field current boolean         spawns take it
+---@field actors integer          living ones of this version
+---@field before? string          the version that a rollback leads to
+---@field file string
+
+--- The versions that the node has seen, of one module or of all, the newest first.
+---@param module? string
+---@return throng.Version[]
+function throng.versions(module) end
 
 --- The node's log, on standard error. Each line has the time, the level, the actor's name and pid, the message, and the
 --- fields as key=value in the order of their keys. Lines below the level of --log (info) cost next to nothing.

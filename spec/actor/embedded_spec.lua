@@ -1,13 +1,13 @@
 local embedded = require "door.embedded"
 
 describe("the embedded files", function()
-  it("are all of lua/ but the editors' pages, the workloads of tools/bench, and busted, byte for byte", function()
-    local listing <close> = assert(io.popen("find lua tools/bench -name '*.lua' -not -path 'lua/meta/*' "
+  it("are all of lua/ but the editors' pages, what lies in tools/bench and tools/client, and busted, byte for byte", function()
+    local listing <close> = assert(io.popen("find lua tools/bench tools/client -name '*.lua' -not -path 'lua/meta/*' "
       .. "-not -path '*/peers/*' -not -name 'report*'"))
     local count = 0
     for path in listing:lines() do
       local file <close> = assert(io.open(path, "rb"))
-      local module = path:gsub("^tools/bench/", "lua/throng/bench/"):match("^lua/(.+)%.lua$"):gsub("/init$", ""):gsub("/", ".")
+      local module = path:gsub("^tools/(%w+/)", "lua/throng/%1"):match("^lua/(.+)%.lua$"):gsub("/init$", ""):gsub("/", ".")
       local found_path, bytes = embedded.find(module)
       assert.are.equal(path, found_path)
       assert.are.equal(file:read("a"), bytes)

@@ -159,6 +159,21 @@ describe("a command of the client", function()
     assert.equal(3, #run({"log", "--limit", "3", "--json"}).lines)
   end)
 
+  it("reloads, with options among the names of modules", function()
+    local world = fake("world", {reload = function(peer, id)
+      peer:value(id, {ok = true, text = "2 actors in 3 ms", warnings = {"a global"},
+                      behaviours = {{name = "guy", from = "0123456789", to = "abcdef012345", actors = 2}}})
+    end})
+    local r = run {"reload", "world", "guy", "--in-flight", "cancel", "region", "--force"}
+    assert.same({"2 actors in 3 ms", "BEHAVIOUR  FROM      TO        ACTORS", "guy        01234567  abcdef01       2",
+                 "warning: a global"}, r.lines)
+    assert.same({module = "guy region", in_flight = "cancel", force = true}, world:last("reload").args)
+    fails(2, {"reload", "world", "guy", "--force=1"}, "takes no value")
+    r = client.run {command = {"repl", "world"}, run_dir = dir, fakes = fakes, stdin = "reload guy --force\n"}
+    assert.equal(0, r.code, r.err)
+    assert.same({module = "guy", force = true}, world:last("reload").args)
+  end)
+
   it("tells what had to be left out, and what dead letters there were", function()
     fake("world", {deadletters = function(peer, id)
       peer:more(id, {counts = {full = 0, pid = 3, handler = 12000}})

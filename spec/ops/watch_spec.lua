@@ -295,12 +295,11 @@ describe("who looks on from outside", function()
         return seen == 2
       end)
       c:ask("cancel", {id = id})
-      local _, slow = c:ask("slow")
-      local found
-      for _, row in ipairs(slow) do
-        if row.behaviour == "spinner" and row.handler == "spin" then found = row end
-      end
-      assert(found and found.running and found.took > 1, "an endless handler is slow before it ends")
+      wait_for("an endless handler is slow before it ends", function()
+        for _, row in ipairs(select(2, c:ask("slow"))) do
+          if row.behaviour == "spinner" then return row.handler == "spin" and row.running and row.took > 1 end
+        end
+      end)
       send("loud7", "stop")
       wait_for("it ended", function() return select(2, chain "spinner6")["end"]:find "is idle" end)
       send("loud7", "go_on")

@@ -58,6 +58,9 @@ local BODY <const> = [==[
     end},
     self = {{}}, parent = {{}}, sender = {{}}, node = {{}}, nodes = {{}}, now = {{}}, stats = {{}}, deadline = {{}},
     info = {{echo}, ok_pid},
+    rollback = {{"nobody", {}}, function(_, n) return n ~= "zero byte" and TEXTS[n] or n == "empty" end,
+                function(_, n) return n == "nil" or n == "table" or n == "meta" end},
+    reload = {{}}, versions = {{}}, -- all of theirs may be left out: see spec/contract/reload_spec.lua
   }
   local SKIP = {exit = true, shutdown = true, log = true} -- below
   local ENDS_US = {link = {["dead pid"] = true}, kill = {self = true, pid = true}, stop = {self = true, pid = true}}
@@ -117,7 +120,7 @@ describe("wrong arguments", function()
         ]] .. BODY .. [[
         return true
       end
-      return Args]]}, body = [[ check.same(true, throng.spawn("args"):ask("go")) ]]}
+      return Args]]}, body = [[ check.same(true, throng.spawn_with({allow = {"reload"}}, "args"):ask("go")) ]]}
     local complaints = {}
     for _, line in ipairs(r.lines) do
       if line:find("^%a+ ?%a*: ") then complaints[#complaints + 1] = line end

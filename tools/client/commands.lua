@@ -7,13 +7,14 @@ local value = require "throng.client.value"
 ---@field [1] string        the argument of the request
 ---@field optional? boolean
 ---@field rest? boolean     takes all the rest of the line as it is
+---@field words? boolean    the rest is words, with options among them, and not Lua
 ---@field number? boolean
 ---@field title? string     how usage calls it
 
 ---@class Command
 ---@field name string
 ---@field words Word[]
----@field options table<string, string>  option to kind: "number", "size", "text"
+---@field options table<string, string>  option to kind: "number", "size", "text", "flag"
 ---@field help string
 ---@field op? string        the request, if it is called otherwise
 ---@field live? boolean     goes on until it is cancelled, or --limit
@@ -313,6 +314,25 @@ local function set_done(view)
   end}
 end
 
+local function short(version) return version and tostring(version):sub(1, 8) or nil end
+
+--- What was taken in: a line, which versions became which, what to know.
+local function reloaded(view)
+  return {more = nothing, done = function(about)
+    about = type(about) == "table" and about or {}
+    if about.text then view.out(show.clean(about.text)) end
+    if about.canary then view.out(show.clean(about.canary)) end
+    local columns = {{"BEHAVIOUR", "name", least = 8, colour = "bold"},
+                     {"FROM", function(row) return short(row.from) end}, {"TO", function(row) return short(row.to) end},
+                     {"ACTORS", "actors", show.count, right = true}}
+    local rows = type(about.behaviours) == "table" and about.behaviours or {}
+    for _, line in ipairs(show.table(columns, rows, view.width, view.paint)) do view.out(line) end
+    for _, warning in ipairs(type(about.warnings) == "table" and about.warnings or {}) do
+      view.out(view.paint("yellow", "warning: " .. show.clean(warning)))
+    end
+  end}
+end
+
 --- "trace bob tick limit 5": what is no pid may be a name or a behaviour; the node is asked for both in turn.
 local function trace_args(args)
   for _, name in ipairs {"handler", "word", "number"} do
@@ -331,6 +351,9 @@ end
 
 -- ---- the list ----
 
+local RELOAD <const> = {in_flight = "text", drain = "number", canary = "text", watch = "number", force = "flag",
+                        mode = "text"}
+local ROLLBACK <const> = {in_flight = "text", drain = "number", canary = "text", watch = "number", mode = "text"}
 local PID <const> = {"pid"}
 local PID_OR_NOT <const> = {"pid", optional = true}
 local LIMIT <const> = {limit = "number"}
@@ -346,7 +369,7 @@ end
 
 add("look", "ps", {{"pattern", optional = true}}, "the actors whose name or behaviour has PATTERN in it",
     {list = true, options = {sort = "text", limit = "number"}, begin = table_of(PS, counted("actor", "actors"))})
-add("look", "top", {}, "who is busy, again and again; keys: m d a c r sort, q quits",
+add("look", "top", {}, "who is busy, again and again; keys: m d a c r p sort, q quits",
     {list = true, live = true, options = {sort = "text", limit = "number", every = "number", count = "number"}})
 add("look", "tree", {PID_OR_NOT}, "supervisors and their children",
     {list = true, options = LIMIT, begin = table_of(TREE, counted("actor", "actors"))})
@@ -382,16 +405,22 @@ add("change", "spawn", {{"module"}, {"args", rest = true, optional = true, title
     end})
 add("change", "set", {PID, {"path"}, {"value", rest = true, title = "LUA"}},
     "puts the value of a Lua expression into its self", {options = WITHIN, begin = set_done})
-add("change", "stop", {PID, {"reason", rest = true, optional = true}}, "ends it in order: terminate runs",
+add("change", "stop", {PID, {"reason", rest = true, words = true, optional = true}}, "ends it in order: terminate runs",
     {begin = done_word "told to stop"})
 add("change", "kill", {PID}, "ends it at once", {begin = done_word "killed"})
 add("change", "gc", {PID_OR_NOT}, "collects the garbage of one actor, or of all",
     {options = WITHIN, begin = changed_size})
-add("change", "reload", {{"module", rest = true, optional = true}}, "takes changed scripts into running actors",
-    {begin = anything()})
-add("change", "rollback", {{"module", rest = true, optional = true}}, "the version before", {begin = anything()})
+add("change", "reload", {{"module", rest = true, words = true, optional = true, title = "MODULE..."}},
+    "takes changed scripts into running actors", {options = RELOAD, begin = reloaded})
+add("change", "rollback", {{"module", rest = true, words = true, title = "MODULE..."}}, "the version before",
+    {options = ROLLBACK, begin = reloaded})
 add("change", "versions", {{"module", optional = true}}, "versions of behaviours, and who runs them",
-    {list = true, begin = anything()})
+    {list = true, begin = table_of({{"NAME", "name", least = 8, colour = "bold"},
+                                    {"VERSION", function(row) return short(row.version) end},
+                                    {"CURRENT", function(row) return row.current and "yes" or nil end},
+                                    {"ACTORS", "actors", show.count, right = true},
+                                    {"BEFORE", function(row) return short(row.before) end},
+                                    {"FILE", "file", least = 8}}, counted("version", "versions"))})
 
 add("follow", "log", {{"level", optional = true}}, "the log as it is written, of LEVEL and worse",
     {list = true, live = true, options = LIMIT, begin = line_of(log_line)})
@@ -427,7 +456,8 @@ function commands.usage(command)
   table.sort(names)
   for _, name in ipairs(names) do
     local kind = command.options[name]
-    parts[#parts + 1] = ("[--%s %s]"):format(name, kind == "number" and "N" or kind == "size" and "SIZE" or "X")
+    local takes = kind == "flag" and "" or kind == "number" and " N" or kind == "size" and " SIZE" or " X"
+    parts[#parts + 1] = ("[--%s%s]"):format(name:gsub("_", "-"), takes)
   end
   return table.concat(parts, " ")
 end
@@ -448,22 +478,28 @@ end
 --- Takes the option at words[at], if it is one: the number of words it takes; 0: none; nil and what is wrong. In the
 --- rest of a line, which is Lua, what is none of our options is a comment.
 local function take_option(command, words, at, options, in_rest)
-  local name, equals, text = words[at]:match("^%-%-([%a][%w-]*)(=?)(.*)$")
+  local name, equals, text = words[at]:match("^%-%-([%a][%w_-]*)(=?)(.*)$")
   if not name or (equals == "" and text ~= "") then return 0 end
   if name == "json" and equals == "" then
     options.json = true
     return 1
   end
-  local kind = command.options[name]
+  local known = name:gsub("-", "_")
+  local kind = command.options[known]
   if not kind then
     if in_rest then return 0 end
     return nil, ("%s has no option --%s"):format(command.name, show.clean(name))
+  end
+  if kind == "flag" then
+    if equals == "=" then return nil, ("--%s takes no value"):format(name) end
+    options[known] = true
+    return 1
   end
   if equals == "" then text = words[at + 1] end
   if not text then return nil, ("--%s wants a value"):format(name) end
   local result, problem = option_value(name, kind, text)
   if result == nil then return nil, problem end
-  options[name] = result
+  options[known] = result
   return equals == "" and 2 or 1
 end
 
@@ -495,7 +531,7 @@ function commands.parse(command, words, rest_of)
       place = place + 1
       if word.rest then
         local text, trouble
-        if rest_of then
+        if rest_of and not word.words then
           text = rest_of(at)
           if words[#words] == "--json" then
             options.json, text = true, text:gsub("%s*%-%-json$", "")

@@ -34,6 +34,8 @@ local OPTIONS <const> = {
   limit = "how many rows at most", sort = "by which field", within = "milliseconds to wait for the actor",
   depth = "how deep tables are shown", every = "milliseconds between two blocks", count = "blocks, then it ends",
   out = "the files' name, without .svg and .folded", rate = "samples a second", name = "the name it registers",
+  in_flight = "drain or cancel: what is half done", drain = "milliseconds for that", mode = "code or vm",
+  canary = "how many first, 3 or 5%", watch = "milliseconds they are watched", force = "though it looks wrong",
 }
 
 --- Lines on all commands.
@@ -69,7 +71,7 @@ function help.of(name, paint)
   for option in pairs(command.options) do names[#names + 1] = option end
   table.sort(names)
   for _, option in ipairs(names) do
-    if OPTIONS[option] then lines[#lines + 1] = ("  --%-7s %s"):format(option, OPTIONS[option]) end
+    if OPTIONS[option] then lines[#lines + 1] = ("  --%-9s %s"):format(option:gsub("_", "-"), OPTIONS[option]) end
   end
   return lines
 end

@@ -4,8 +4,8 @@ local terminal = require "throng.terminal"
 
 local top = {}
 
-local KEYS <const> = {m = "messages", d = "depth", a = "oldest", c = "cpu", r = "memory"}
-local SORTS <const> = {{"m", "messages/s"}, {"d", "depth"}, {"a", "age"}, {"c", "cpu"}, {"r", "memory"}}
+local KEYS <const> = {m = "messages", d = "depth", a = "oldest", c = "cpu", r = "memory", p = "p99"}
+local SORTS <const> = {{"m", "messages/s"}, {"d", "depth"}, {"a", "age"}, {"c", "cpu"}, {"r", "memory"}, {"p", "p99"}}
 
 local function percent(share)
   local n = tonumber(share)

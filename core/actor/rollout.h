@@ -1,0 +1,82 @@
+/* rollout.h - a change of code brought to all living actors, or to none.
+ *
+ * 1. One at a time, each on a thread of its own: it waits for actors, and nobody waits for it.
+ * 2. Stages: the change is found and tried out (actor/change); every actor concerned prepares (actor/reload, PREPARE);
+ *    when all are ready, spawns get the new version, and every actor takes it (COMMIT).
+ * 3. All or nothing: if one fails to prepare, the others forget what they had ready, and no code or state has changed.
+ *    If one fails at COMMIT (its state has changed since, and its migrate does not like the new one), those that had
+ *    taken the version are taken back: exactly, if they have handled nothing since; else by `downgrade`; else they
+ *    keep the state as it is, and the report says how many. They can't be held still meanwhile: one that waits in a
+ *    handler would hold up all others.
+ * 4. Who ends meanwhile is no failure. Who is born meanwhile gets the version of the outcome.
+ * 5. Actors are told a few hundred at a time, so that others get their turns in between.
+ * 6. A canary: only some take it; their crashes and their handlers' times are compared with the rest's.
+ *
+ * Threads: rollout_start from any; what actors call, from their workers. */
+#ifndef ACTOR_ROLLOUT_H
+#define ACTOR_ROLLOUT_H
+#include "actor/change.h"
+#include "mail/message.h"
+
+#define ROLLOUT_TEXT_MAX CHANGE_TEXT_MAX
+
+typedef enum {
+    ROLLOUT_READY,      /* PREPARE is done */
+    ROLLOUT_TAKEN,      /* COMMIT is done */
+    ROLLOUT_TAKEN_DOWNGRADED, /* ... of a rollback, the state by downgrade */
+    ROLLOUT_TAKEN_AS_IS,      /* ... of a rollback, with the state that migrate had made */
+    ROLLOUT_EXACT,      /* BACK is done: code and state are as they were */
+    ROLLOUT_DOWNGRADED, /* ... the state by downgrade */
+    ROLLOUT_AS_IS,      /* ... the state stays as the new version left it */
+    ROLLOUT_FAILED,     /* with its stage and text; nothing has changed */
+    ROLLOUT_GONE        /* it is dead, or another version's already */
+} RolloutAnswer;
+
+typedef struct RolloutReport {
+    bool ok;
+    const Change *change; /* pairs; stage and message if not ok */
+    const uint32_t *actors; /* of each pair: how many have taken it */
+    uint32_t taken, gone, cancelled, canaries;
+    uint32_t downgraded, as_is; /* states after a way back */
+    double took_ms;
+    const char *canary; /* what was seen of it, or NULL */
+    uint64_t actor;     /* in which it failed; 0 = in none */
+    const Behaviour *failed; /* ... and what it would have become */
+} RolloutReport;
+
+typedef struct RolloutOptions {
+    const char *const *names; /* modules; copied */
+    size_t name_count;
+    bool back;    /* to what was before; one name */
+    bool force;   /* also what has not changed */
+    bool fresh;   /* into new VMs, `self` through the codec */
+    bool cancels; /* handlers that wait are cancelled at once */
+    uint32_t drain_ms; /* ... or after this; 0 = the node's */
+    uint32_t canary_count; /* 0 = none */
+    double canary_percent;
+    uint32_t watch_ms; /* how long canaries are watched; 0 = the node's */
+    uint64_t asker;    /* pid: when it dies before the COMMIT, nothing happens. 0 = nobody */
+    bool asker_waits;  /* in a handler, in which it can't be reloaded */
+    void (*done)(void *context, const RolloutReport *report); /* on the rollout's thread; always, once */
+    void *context;
+} RolloutOptions;
+
+int  rollout_start(const RolloutOptions *options); /* 0, UV_EBUSY: another is under way, UV_ENOMEM, UV_ECANCELED */
+void rollout_cancel(void *context);                /* of that context, unless actors have begun to take it */
+void rollout_close(void); /* the one under way ends, no other begins; before the loop and the scheduler go */
+
+/* The report as one Lua table, see throng.ReloadReport in lua/meta/throng.lua. 0 or UV_ENOMEM. */
+int  rollout_put(Message **msg, const RolloutReport *report);
+/* "guy 1a2b3c4d -> 5e6f7a8b: 3 actors in 1.2 ms", or what went wrong. */
+void rollout_line(const RolloutReport *report, char *out, size_t size);
+/* How many living actors are of that version. Walks all. */
+uint32_t rollout_actors(const Behaviour *b);
+
+/* ---- for actor/reload; `rollout` and `index` are what its message said ---- */
+struct ReloadTarget;
+bool rollout_target(uint64_t rollout, uint32_t index, struct ReloadTarget *out); /* false: it is over */
+void rollout_answer(uint64_t rollout, uint32_t index, RolloutAnswer answer, ChangeStage stage, const char *text);
+void rollout_cancelled(uint64_t rollout, uint32_t count);
+void rollout_measured(uint64_t rollout, uint32_t index, uint64_t ns);
+void rollout_crashed(uint64_t rollout, uint32_t index);
+#endif
