@@ -277,11 +277,22 @@ static Record record_of(const Message *msg) {
     return r;
 }
 
+/* Some kinds mean something in this process alone: they hold pointers, or are of its own timers and versions. */
+static bool travels(const Message *msg) {
+    switch ((MessageKind)msg->kind) {
+    case MESSAGE_START:
+    case MESSAGE_TIMER:
+    case MESSAGE_RELOAD:
+    case MESSAGE_VISIT: return false;
+    default: return true;
+    }
+}
+
 static int send_locked(Link *l, Message *msg, size_t *waiting) {
     Lane lane = lane_of(msg);
     size_t waits = bytes_len(&l->out[lane]), size = RECORD_HEAD + msg->size;
     *waiting = waits;
-    if (!l->up) return l->buried ? UV_ESRCH : UV_EHOSTUNREACH;
+    if (!l->up || !travels(msg)) return l->buried ? UV_ESRCH : UV_EHOSTUNREACH;
     if (msg->size > l->largest) return UV_E2BIG;
     if (msg->kind <= MESSAGE_ASK && waits > 0 && waits + size > (size_t)config.net_buffer) return UV_ENOBUFS;
     if (bytes_more(&l->out[lane], size) == NULL) return UV_ENOBUFS;

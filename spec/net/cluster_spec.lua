@@ -251,7 +251,8 @@ describe("the options of a cluster", function()
   end)
 
   it("want a secret that nobody else can read, and make one that is so", function()
-    local dir = process.mkdtemp() .. "/run"
+    local home = process.mkdtemp()
+    local dir = home .. "/run"
     local n = node.start {script = "return {}", options = {"--listen", "127.0.0.1:0"}, env = {THRONG_RUN_DIR = dir}}
     n:read_until "listening"
     local r = node.run {program = "bash", command = {"-c",
@@ -261,6 +262,6 @@ describe("the options of a cluster", function()
     assert.matches("others may read it: chmod 600 it", complaint({"--listen", "127.0.0.1:0"}, dir))
     node.run {program = "bash", command = {"-c", ("chmod 600 %s/cluster.secret; echo short > %s/cluster.secret"):format(dir, dir)}}
     assert.matches("shorter than 16 bytes", complaint({"--listen", "127.0.0.1:0"}, dir))
-    process.remove_all(dir)
+    process.remove_all(home)
   end)
 end)
