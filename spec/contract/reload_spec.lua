@@ -235,7 +235,7 @@ describe("a reload", function()
         throng.dead_letters(true)
         guy(1, "function Guy:on_start() throng.every(1, 'beat') throng.every(1, 'tick') end function Guy:on_beat() end")
         self.pid = throng.spawn "guy"
-        self.pid:send "start"
+        self.pid:ask "start" -- a reload would overtake what is only sent
         guy(0, "function Guy:migrate() self.hunger = 1000 end "
           .. "function Guy:on_tick() self.hunger = self.hunger + 1 end Guy.on_tock = Guy.on_tick")
         throng.fork(function()
