@@ -7,7 +7,7 @@ CC := gcc
 endif
 CFLAGS       ?= -O2 -g
 WERROR       ?= -Werror
-LTO          ?= $(if $(VARIANT)$(findstring clang,$(CC)),,-flto=auto)
+LTO          ?= $(if $(VARIANT)$(findstring clang,$(CC)),,-flto=auto -flto-partition=one)
 PREFIX       ?= /usr/local
 FUZZ_SECONDS ?= 60
 SPEC_SLOW    ?= $(if $(VARIANT),10,1)
@@ -36,7 +36,7 @@ DOOR_OBJECTS := $(DOORS:%.c=$(B)/%.o)
 # what specs and fuzz targets link: all but the file with the program's own main()
 HOUSE := $(filter-out $(B)/core/main.o,$(CORE_OBJECTS))
 
-FLAGS_      = -fno-plt -fno-semantic-interposition $(LTO)
+FLAGS_      = -fno-plt -fno-semantic-interposition -falign-functions=64 $(LTO)
 FLAGS_asan  = -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FLAGS_tsan  = -fno-omit-frame-pointer -fsanitize=thread
 # The macro is gcc's: with it our pools leave every block to malloc, where the sanitizer sees its ends.

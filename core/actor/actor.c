@@ -191,8 +191,7 @@ void visit_end(void) {
     }
 }
 
-/* At the end of each turn, while the actor is ours. */
-static void show(Actor *a) {
+static __attribute__((noinline)) void show_more(Actor *a) {
     const Message *msg = a->main.msg;
     uint64_t messages = atomic_load_explicit(&a->handled, memory_order_relaxed);
     uint32_t handler = msg == NULL                      ? 0
@@ -202,13 +201,20 @@ static void show(Actor *a) {
                                                         : msg->name;
     if (msg == NULL)
         atomic_store_explicit(&a->seen.busy_since, 0, memory_order_relaxed);
-    else if (messages != atomic_load_explicit(&a->seen.messages, memory_order_relaxed) ||
+    else if (messages != a->shown ||
              atomic_load_explicit(&a->seen.busy_since, memory_order_relaxed) == 0) /* not the one of the last turn */
         atomic_store_explicit(&a->seen.busy_since, clock_coarse(), memory_order_relaxed);
-    atomic_store_explicit(&a->seen.messages, messages, memory_order_relaxed);
-    atomic_store_explicit(&a->seen.memory, a->vm.arena.used, memory_order_relaxed);
+    a->shown = messages;
     atomic_store_explicit(&a->seen.handler, handler, memory_order_relaxed);
     atomic_store_explicit(&a->seen.stage, a->stage, memory_order_relaxed);
+}
+
+/* At the end of each turn, while the actor is ours. */
+static inline void show(Actor *a) {
+    atomic_store_explicit(&a->vm.arena.shown, a->vm.arena.used, memory_order_relaxed);
+    if (a->main.msg != NULL || atomic_load_explicit(&a->seen.busy_since, memory_order_relaxed) != 0 ||
+        a->stage != atomic_load_explicit(&a->seen.stage, memory_order_relaxed))
+        show_more(a);
 }
 
 int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Message *start, uint64_t *pid,
@@ -418,7 +424,7 @@ static bool idles(const Actor *a) {
 static TaskTurn run(Actor *a) {
     for (;;) {
         if (mailbox_has_system(&a->slot->box)) inbox_system(a);
-        if (a->ending != NULL || a->stage != ACTOR_LIVE) {
+        if (__builtin_expect(a->ending != NULL || a->stage != ACTOR_LIVE, 0)) {
             if (over(a) && a->stage == ACTOR_LIVE) begin_ending(a);
             bool terminates = a->main.state == FIBER_RUNNABLE || a->main.state == FIBER_WAITING;
             if (a->stage == ACTOR_ENDING && (!terminates || a->killed || a->vm.doomed)) {
@@ -426,21 +432,22 @@ static TaskTurn run(Actor *a) {
                 return TASK_ASLEEP;
             }
         }
-        if (a->visits.first != NULL && !reload_is_running(a)) visit_serve(a);
-        if (scheduler_expired() || actor_has_enough(a)) {
+        if (__builtin_expect(a->visits.first != NULL, 0) && !reload_is_running(a)) visit_serve(a);
+        if (__builtin_expect(scheduler_expired() || actor_has_enough(a), 0)) {
             show(a);
             return scheduler_expired() ? TASK_LATE : TASK_AGAIN;
         }
-        if (a->reload != NULL && a->stage == ACTOR_LIVE && a->ending == NULL && reload_turn(a)) continue;
+        if (__builtin_expect(a->reload != NULL, 0) && a->stage == ACTOR_LIVE && a->ending == NULL && reload_turn(a))
+            continue;
         Fiber *f = fiber_next(a);
         if (f == NULL && a->stage == ACTOR_LIVE && a->ending == NULL && (f = fiber_free(a)) != NULL) {
             if (inbox_ready(a)) fiber_begin(a, f);
             else f = NULL;
         }
         if (f != NULL) {
-            if (a->reload != NULL) reload_resumes(a);
+            if (__builtin_expect(a->reload != NULL, 0)) reload_resumes(a);
             fiber_resume(a, f);
-            if (a->reload != NULL) reload_resumed(a);
+            if (__builtin_expect(a->reload != NULL, 0)) reload_resumed(a);
             if (!idles(a)) continue;
             show(a);
             if (mailbox_sleep(&a->slot->box, false)) return TASK_ASLEEP; /* `a` may be gone */

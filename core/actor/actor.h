@@ -30,29 +30,30 @@ typedef enum { ACTOR_UNBORN, ACTOR_LIVE, ACTOR_ENDING } ActorStage;
 typedef enum { FIBER_MAIN, FIBER_EXTRA, FIBER_FORK, FIBER_GUEST } FiberKind;
 typedef enum { FIBER_IDLE, FIBER_RUNNABLE, FIBER_RUNNING, FIBER_WAITING } FiberState;
 
-typedef struct Fiber {
+typedef struct Fiber { /* what every message needs comes first: one cache line */
     lua_State *L;
     struct Fiber *next;   /* in the runnable queue, or among the idle */
-    struct Fiber *sibling; /* in Actor.others */
     Message *msg;         /* being handled: kept until the handler ends, for its asker and for reports */
     Message *answer;      /* what it waited for; NULL with FIBER_RUNNABLE after waiting: time is up */
+    uint64_t wait;        /* the request or timer it waits for */
+    uint64_t deadline;    /* clock_now time when the waiting ends, or has ended; 0 = no end, or a timer of its own */
+    struct Guest *guest;  /* of a FIBER_GUEST: see guest.h */
+    int args;             /* values on L for the next resume */
+    uint8_t kind, state;  /* FiberKind, FiberState */
+    bool old;             /* it began in the version before: see reload.h */
+    bool timed;           /* its time goes into the statistics */
+
     /* How it waits: who looks at the actor from elsewhere reads these of `main` (relaxed: a moment's view). */
     _Atomic(const char *) waits; /* "ask", "sleep", "await" ...; NULL = it does not. Text that stays */
     _Atomic uint64_t whom;       /* for whose answer or end; 0 = nobody's */
     _Atomic uint64_t since, until; /* clock_coarse and clock_now times; until 0 = for ever */
-    uint64_t wait;        /* the request or timer it waits for */
-    uint64_t deadline;    /* clock_now time when the waiting ends, or has ended; 0 = no end, or a timer of its own */
-    int args;             /* values on L for the next resume */
-    struct Guest *guest;  /* of a FIBER_GUEST: see guest.h */
-    uint8_t kind, state;  /* FiberKind, FiberState */
-    bool old;             /* it began in the version before: see reload.h */
     /* actor/observe's, of the message being handled: */
+    uint64_t paused, idle; /* when it began to wait, 0 = it does not; what it has waited before */
+    uint64_t began;       /* 0 = nobody took the time; its clock is observe.c's */
+    uint32_t began_in;    /* the newest of `traced` */
     uint8_t meant;        /* the traces that it is meant for, as bits */
     uint8_t traced;       /* ... of them those that have recorded its begin */
-    bool timed;           /* its time goes into the statistics */
-    uint32_t began_in;    /* the newest of them */
-    uint64_t began;       /* 0 = nobody took the time; its clock is observe.c's */
-    uint64_t paused, idle; /* when it began to wait, 0 = it does not; what it has waited before */
+    struct Fiber *sibling; /* in Actor.others */
 } Fiber;
 
 typedef struct Queue { /* of messages, or of fibers' links; oldest first */
@@ -65,49 +66,48 @@ typedef struct ActorName {
     char text[];
 } ActorName;
 
-/* What others may see of an actor, see visit.h. Written by the worker that runs it, at the end of each turn; relaxed:
- * figures for people, of which none speaks for another. */
+/* What others may see of an actor besides, see visit.h. Written by the worker that runs it, at the end of a turn, when
+ * it has changed; relaxed: figures for people, of which none speaks for another. */
 typedef struct ActorSeen {
-    _Atomic uint64_t messages;   /* begun so far */
-    _Atomic uint64_t memory;     /* bytes that the VM holds */
     _Atomic uint64_t busy_since; /* clock_coarse when a turn first ended within the handler it is in; 0 = in none */
     _Atomic uint32_t handler;    /* the atom of that handler */
     _Atomic uint8_t stage;       /* ActorStage */
 } ActorSeen;
 
-typedef struct Actor {
+typedef struct Actor { /* what every turn needs comes first */
     Task task; /* first: a Task is an Actor */
     Slot *slot;
-    uint64_t pid, parent;
+    uint64_t pid;
     const Behaviour *behaviour;
-    ActorName *names;  /* registered ones; the first is for show */
-    uint64_t serial;   /* of refs */
     /* messages begun, ever, and the handler that ran last: an atom or a HANDLER_ of gauge.h, 0 = none yet (see
      * handle.c). Others look at both (relaxed: a moment's view). */
     _Atomic uint64_t handled;
     uint64_t enough;   /* the value of `handled` with which the slice is over */
     _Atomic uint32_t last_atom;
     uint32_t epoch;    /* of `watched`, see observe.h */
+
     uint8_t watched;   /* WATCH_...: who looks on */
-    uint8_t traces;    /* of this actor, as bits */
     uint8_t stage;     /* ActorStage */
-    bool traps_exits;
-    bool began;        /* init has ended: terminate may be called */
     bool killed;       /* by throng.kill: no terminate */
     bool patient;      /* by throng.stop: what computes may finish first */
     bool saw_timer;    /* the last message was a timer's: a user message goes first now */
-    uint8_t may_grant; /* GRANT_...: what it may hand on */
-
+    bool traps_exits;
+    bool began;        /* init has ended: terminate may be called */
+    uint8_t traces;    /* of this actor, as bits */
     Message *start;  /* init's arguments, until init begins */
-    Queue early;     /* notices of exits, each behind the messages its sender had sent before */
-    Queue due;       /* timers that went off */
-    Queue inbox;     /* taken from the mailbox */
     Message *ending; /* why it ends, once that is settled: one value */
     struct Reload *reload; /* NULL: none is under way. See reload.h */
+    Queue inbox;     /* taken from the mailbox */
+    Queue early;     /* notices of exits, each behind the messages its sender had sent before */
 
-    Fiber main;
+    Queue due;       /* timers that went off */
+    Queue visits;    /* that wait to be served, see visit.h */
     Fiber *current;        /* runs now */
     Fiber *runnable, **runnable_end;
+    uint64_t serial; /* of refs */
+
+    Fiber main;
+    ActorSeen seen;
     Fiber *others;         /* all fibers but main */
     Fiber *idle;           /* of those, extra ones with nothing to do */
     Map waiting;           /* request or timer -> Fiber, for fibers but main */
@@ -118,12 +118,14 @@ typedef struct Actor {
     Watch watch;
     Vm vm;
 
-    Queue visits;      /* that wait to be served, see visit.h */
-    ActorSeen seen;
+    /* seldom looked at: */
+    uint64_t parent;
+    ActorName *names;  /* registered ones; the first is for show */
+    uint64_t shown;    /* `handled` when `seen` was written last */
     size_t memory_limit;   /* of its VM, as it was born with; never changes */
     bool visited;          /* there was a visitor when it was removed, who may look at it still */
-
-    ActorName *groups; /* it is a member of; these are seldom looked at, so they come last */
+    uint8_t may_grant; /* GRANT_...: what it may hand on */
+    ActorName *groups; /* it is a member of */
     uint32_t group_count;
     uint32_t restarts; /* as ActorOptions has it */
     uint64_t born;     /* clock_now time of its spawn */

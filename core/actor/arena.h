@@ -26,6 +26,7 @@ struct ArenaLarge { /* before each large block; 32 bytes, so the block stays 16-
 typedef struct Arena {
     char *at, *end; /* what is left of the newest chunk */
     size_t used;    /* bytes in blocks that are in use, rounded to their class */
+    _Atomic size_t shown; /* what others may know of `used`: written at times by the owner, relaxed */
     size_t limit;   /* `used` never passes it */
     ArenaChunk *chunks;
     ArenaLarge *larges;

@@ -103,8 +103,7 @@ static void guest_over(Actor *a, Fiber *f, int status) {
     pool_free(f, sizeof *f);
 }
 
-/* Its work is done: the next message, or none. */
-static void finished(Actor *a, Fiber *f) {
+static __attribute__((noinline)) void finished_more(Actor *a, Fiber *f) {
     message_free(f->answer);
     f->answer = NULL;
     if (f->kind == FIBER_GUEST) {
@@ -122,6 +121,12 @@ static void finished(Actor *a, Fiber *f) {
         f->next = a->idle;
         a->idle = f;
     }
+}
+
+/* Its work is done: the next message, or none. */
+static inline void finished(Actor *a, Fiber *f) {
+    if (f == &a->main && f->answer == NULL && !f->old) f->state = FIBER_IDLE; /* as most often */
+    else finished_more(a, f);
 }
 
 Fiber *fiber_spare(Actor *a) {
@@ -175,23 +180,17 @@ static void failed(Actor *a, Fiber *f, int status) {
     else message_free(reason);
 }
 
-void fiber_resume(Actor *a, Fiber *f) {
+static inline __attribute__((always_inline)) void resume(Actor *a, Fiber *f, bool guest) {
     int results, args = f->args;
     size_t limit = a->vm.arena.limit;
-    if (f->guest != NULL) {
-        if (guest_stopped(f)) {
-            guest_over(a, f, LUA_YIELD);
-            return;
-        }
-        a->vm.arena.limit = f->guest->memory;
-    }
+    if (guest) a->vm.arena.limit = f->guest->memory;
     a->current = f;
     f->state = FIBER_RUNNING;
     f->args = 0;
     vm_whim(f->L);
     int status = vm_resume(f->L, NULL, args, &results);
     a->current = NULL;
-    if (f->guest != NULL && !a->vm.doomed) a->vm.arena.limit = limit;
+    if (guest && !a->vm.doomed) a->vm.arena.limit = limit;
     VmYield why = (VmYield)a->vm.yielding;
     a->vm.yielding = YIELD_USER;
     if (status == LUA_OK) {
@@ -205,6 +204,16 @@ void fiber_resume(Actor *a, Fiber *f) {
     }
     /* YIELD_WAITING: fiber_wait has seen to it. YIELD_EXIT: the actor ends, and with it the fiber. YIELD_USER cannot
      * be: coroutine.yield refuses on the bottom of a fiber. */
+}
+
+static __attribute__((noinline)) void resume_guest(Actor *a, Fiber *f) {
+    if (guest_stopped(f)) guest_over(a, f, LUA_YIELD);
+    else resume(a, f, true);
+}
+
+void fiber_resume(Actor *a, Fiber *f) {
+    if (__builtin_expect(f->guest != NULL, 0)) resume_guest(a, f);
+    else resume(a, f, false);
 }
 
 /* ---- waiting ---- */

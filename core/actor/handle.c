@@ -156,7 +156,7 @@ static void reply(lua_State *L, Actor *a, const Message *msg) {
     post_deliver(answer);
 }
 
-static void finish(lua_State *L, Actor *a, Fiber *f) {
+static inline __attribute__((always_inline)) void finish(lua_State *L, Actor *a, Fiber *f) {
     Message *msg = f->msg;
     if (msg->kind == MESSAGE_START) a->began = true;
     if (__builtin_expect(a->watched != 0, 0)) observe_end(a, f);

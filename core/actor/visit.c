@@ -52,8 +52,8 @@ bool visit_look(uint64_t pid, VisitView *out) {
         .behaviour = __atomic_load_n(&a->behaviour, __ATOMIC_ACQUIRE),
         .restarts = a->restarts,
         .memory_limit = a->memory_limit,
-        .messages = atomic_load_explicit(&seen->messages, memory_order_relaxed),
-        .memory = atomic_load_explicit(&seen->memory, memory_order_relaxed),
+        .messages = atomic_load_explicit(&a->handled, memory_order_relaxed),
+        .memory = atomic_load_explicit(&a->vm.arena.shown, memory_order_relaxed),
         .handler = atomic_load_explicit(&seen->handler, memory_order_relaxed),
         .busy_since = atomic_load_explicit(&seen->busy_since, memory_order_relaxed),
         .state = stage == ACTOR_UNBORN   ? "newborn"

@@ -144,7 +144,7 @@ void vm_interrupt(void) {
 
 void vm_preempt_after(lua_State *L, int instructions) { lua_sethook(L, hook, LUA_MASKCOUNT, instructions); }
 
-void vm_whim(lua_State *L) {
+void vm_whim_shuffled(lua_State *L) {
     int whim = scheduler_whim(WHIM_MOST);
     if (whim < 0) return;
     vm_of(L)->whim = whim % 3 == 0;
@@ -159,8 +159,9 @@ int vm_doom(lua_State *L) {
 
 int vm_resume(lua_State *L, lua_State *from, int nargs, int *nresults) {
     Vm *vm = vm_of(L);
-    vm->yielding = YIELD_USER;
+    /* Before `yielding` is written: read as one word with it, they would wait for that store. */
     if (vm->deadline != 0 || vm->doomed || vm->overdue) lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+    vm->yielding = YIELD_USER;
     Running self;
     self.L = L;
     self.outer = running;

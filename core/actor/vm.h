@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "actor/arena.h"
+#include "run/scheduler.h"
 
 typedef enum {
     YIELD_USER,      /* coroutine.yield */
@@ -71,7 +72,10 @@ lua_State *vm_resumer(const lua_State *L);
 /* Has the hook look, after that many instructions of the coroutine, whether the slice is over. */
 void vm_preempt_after(lua_State *L, int instructions);
 /* With a seed: perhaps the slice ends after some number of them. */
-void vm_whim(lua_State *L);
+void vm_whim_shuffled(lua_State *L);
+static inline void vm_whim(lua_State *L) {
+    if (__builtin_expect(scheduler_seed() != 0, 0)) vm_whim_shuffled(L);
+}
 
 /* The scheduler's interrupt: in a signal handler on the worker's thread. */
 void vm_interrupt(void);

@@ -433,9 +433,11 @@ int scheduler_close(void) {
 
 /* ---- for running tasks ---- */
 
-bool scheduler_expired(void) {
+static __attribute__((noinline, cold)) bool expires_by_whim(void) { return draw(self) % 16 == 0; }
+
+bool scheduler_expired(void) { /* small: asked several times a message */
     if (self == NULL) return false;
-    if (workers_shuffle(&workers) && draw(self) % 16 == 0) return true;
+    if (__builtin_expect(workers_shuffle(&workers), 0) && expires_by_whim()) return true;
     return atomic_load_explicit(&self->expired, memory_order_relaxed);
 }
 
