@@ -10,6 +10,7 @@
 #include "ground/pool.h"
 #include "mail/groups.h"
 #include "mail/pid.h"
+#include "net/cluster.h"
 #include "ops/console.h"
 #include "ops/request.h"
 #include "ops/rows.h"
@@ -47,6 +48,31 @@ static void do_node(Request *r) {
     request_value(r, &t);
 }
 
+static void put_shown(Request *r, size_t count, size_t shown) {
+    Text t = {0};
+    json_open(&t, NULL, '{');
+    json_integer(&t, "count", (int64_t)count);
+    json_integer(&t, "shown", (int64_t)shown);
+    if (shown < count) json_bool(&t, "cut", true);
+    json_close(&t, '}');
+    request_value(r, &t);
+}
+
+/* This one, and those that a link is up to. */
+static void do_nodes(Request *r) {
+    uint32_t at = 0;
+    size_t count = 0;
+    for (const char *name = request_node()->node_name; name != NULL; name = cluster_next(&at), count++) {
+        Text t = {0};
+        json_open(&t, NULL, '{');
+        json_words(&t, "name", name);
+        json_bool(&t, "own", count == 0);
+        json_close(&t, '}');
+        request_more(r, &t);
+    }
+    put_shown(r, count, count);
+}
+
 static void do_memory(Request *r) {
     Text t = {0};
     json_open(&t, NULL, '{');
@@ -63,16 +89,6 @@ static void do_memory(Request *r) {
 static int64_t rows(const Request *r) {
     int64_t limit = request_integer(r, "limit", ROWS_PRESET);
     return limit < ROWS_MOST ? limit : ROWS_MOST;
-}
-
-static void put_shown(Request *r, size_t count, size_t shown) {
-    Text t = {0};
-    json_open(&t, NULL, '{');
-    json_integer(&t, "count", (int64_t)count);
-    json_integer(&t, "shown", (int64_t)shown);
-    if (shown < count) json_bool(&t, "cut", true);
-    json_close(&t, '}');
-    request_value(r, &t);
 }
 
 /* A list that is sent in steps: `names` and `groups`. */
@@ -364,6 +380,7 @@ static void do_ps(Request *r) {
 
 const Op ops_inspect[] = {
     {"node", do_node, false, {{NULL, 0}}},
+    {"nodes", do_nodes, false, {{NULL, 0}}},
     {"memory", do_memory, false, {{NULL, 0}}},
     {"names", do_names, false, {{"pattern", ARG_TEXT}, {"limit", ARG_INTEGER}}},
     {"groups", do_groups, false, {{"pattern", ARG_TEXT}, {"limit", ARG_INTEGER}}},

@@ -1,5 +1,6 @@
 --- The promises of the contract, with one of the two on another node.
 local cluster = require "spec.support.cluster"
+local console = require "spec.support.console"
 
 describe("actors on two nodes", function()
   local a
@@ -272,6 +273,15 @@ describe("actors on two nodes", function()
             has(root:ask("nodes"), throng.node())}
     ]]
     assert.are.same({4, true, true, 1, "unreachable", true, "a", true}, found)
+  end)
+
+  it("are shown by their nodes' consoles, as are the nodes", function()
+    local n = cluster.join(a, "seen", [[ function Me:on_ready() print "joined" end ]])
+    n:read_until "joined"
+    local c = console.connect(cluster.dir() .. "/seen.sock")
+    assert.are.same({{name = "seen", own = true}, {name = "a", own = false}}, (select(2, c:ask "nodes")))
+    n:signal "INT"
+    n:wait()
   end)
 
   it("wait a little for one who is far behind, answer for others meanwhile, and lose nothing", function()

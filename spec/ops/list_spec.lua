@@ -95,6 +95,10 @@ describe("the console lists", function()
     assert.same({{group = "everybody", members = 1}}, (select(2, c:ask("groups"))))
   end)
 
+  it("the nodes: this one, that is", function()
+    assert.same({{name = "throng", own = true}}, (select(2, c:ask("nodes"))))
+  end)
+
   it("the tree", function()
     local value, rows = c:ask("tree")
     assert.same({count = 5, shown = 5}, value)
