@@ -14,7 +14,7 @@
 #include "ground/map.h"
 #include "ground/metrics.h"
 #include "ground/pool.h"
-#include "mail/codec.h"
+#include "mail/payload.h"
 #include "mail/post.h"
 #include "mail/registry.h"
 
@@ -630,63 +630,63 @@ typedef struct Put {
 } Put;
 
 static void put_key(Put *p, const char *key) {
-    if (p->err == 0) p->err = codec_put_string(p->msg, key, strlen(key));
+    if (p->err == 0) p->err = payload_put_string(p->msg, key, strlen(key));
     p->pairs++;
 }
 static void put_text(Put *p, const char *key, const char *value, size_t len) {
     put_key(p, key);
-    if (p->err == 0) p->err = codec_put_string(p->msg, value, len);
+    if (p->err == 0) p->err = payload_put_string(p->msg, value, len);
 }
 static void put_count(Put *p, const char *key, uint64_t value) {
     put_key(p, key);
-    if (p->err == 0) p->err = codec_put_integer(p->msg, (lua_Integer)value);
+    if (p->err == 0) p->err = payload_put_integer(p->msg, (int64_t)value);
 }
 
 static void put_pairs(Put *p, const RolloutReport *r) {
     size_t list, row;
     put_key(p, "behaviours");
-    if (p->err == 0) p->err = codec_open_table(p->msg, false, &list);
+    if (p->err == 0) p->err = payload_open_table(p->msg, false, &list);
     for (size_t i = 0; i < r->change->count; i++) {
         const BehaviourPair *pair = &r->change->pairs[i];
         Put inner = {p->msg, 0, p->err};
-        if (inner.err == 0) inner.err = codec_put_integer(p->msg, (lua_Integer)i + 1);
-        if (inner.err == 0) inner.err = codec_open_table(p->msg, false, &row);
+        if (inner.err == 0) inner.err = payload_put_integer(p->msg, (int64_t)i + 1);
+        if (inner.err == 0) inner.err = payload_open_table(p->msg, false, &row);
         put_text(&inner, "name", pair->from->source->name, strlen(pair->from->source->name));
         put_text(&inner, "from", pair->from->version, strlen(pair->from->version));
         put_text(&inner, "to", pair->to->version, strlen(pair->to->version));
         put_count(&inner, "actors", r->actors[i]);
-        if (inner.err == 0) inner.err = codec_close_table(p->msg, row, inner.pairs);
+        if (inner.err == 0) inner.err = payload_close_table(p->msg, row, inner.pairs);
         p->err = inner.err;
     }
-    if (p->err == 0) p->err = codec_close_table(p->msg, list, (unsigned)r->change->count);
+    if (p->err == 0) p->err = payload_close_table(p->msg, list, (unsigned)r->change->count);
 }
 
 static void put_warnings(Put *p, const char *lines) {
     size_t list;
-    lua_Integer count = 0;
+    int64_t count = 0;
     put_key(p, "warnings");
-    if (p->err == 0) p->err = codec_open_table(p->msg, false, &list);
+    if (p->err == 0) p->err = payload_open_table(p->msg, false, &list);
     for (size_t len; lines != NULL && *lines != '\0' && p->err == 0; lines += len + 1) {
         len = strcspn(lines, "\n");
-        p->err = codec_put_integer(p->msg, ++count);
-        if (p->err == 0) p->err = codec_put_string(p->msg, lines, len);
+        p->err = payload_put_integer(p->msg, ++count);
+        if (p->err == 0) p->err = payload_put_string(p->msg, lines, len);
     }
-    if (p->err == 0) p->err = codec_close_table(p->msg, list, (unsigned)count);
+    if (p->err == 0) p->err = payload_close_table(p->msg, list, (unsigned)count);
 }
 
 int rollout_put(Message **msg, const RolloutReport *r) {
     size_t mark;
     Put p = {msg, 0, 0};
-    p.err = codec_open_table(msg, false, &mark);
+    p.err = payload_open_table(msg, false, &mark);
     put_key(&p, "ok");
-    if (p.err == 0) p.err = codec_put_boolean(msg, r->ok);
+    if (p.err == 0) p.err = payload_put_boolean(msg, r->ok);
     put_count(&p, "actors", r->taken);
     put_count(&p, "gone", r->gone);
     put_count(&p, "cancelled", r->cancelled);
     put_count(&p, "downgraded", r->downgraded);
     put_count(&p, "as_is", r->as_is);
     put_key(&p, "took_ms");
-    if (p.err == 0) p.err = codec_put_number(msg, r->took_ms);
+    if (p.err == 0) p.err = payload_put_number(msg, r->took_ms);
     put_pairs(&p, r);
     put_warnings(&p, r->change->warnings);
     if (r->canary != NULL) put_text(&p, "canary", r->canary, strlen(r->canary));
@@ -703,8 +703,8 @@ int rollout_put(Message **msg, const RolloutReport *r) {
         if (line > 0) put_count(&p, "line", (uint64_t)line);
         if (r->actor != 0) {
             put_key(&p, "actor");
-            if (p.err == 0) p.err = codec_put_pid(msg, r->actor);
+            if (p.err == 0) p.err = payload_put_pid(msg, r->actor);
         }
     }
-    return p.err < 0 ? p.err : codec_close_table(msg, mark, p.pairs);
+    return p.err < 0 ? p.err : payload_close_table(msg, mark, p.pairs);
 }
