@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 #include <uv.h>
+#include "actor/canary.h"
 #include "actor/reload.h"
 #include "ground/clock.h"
 #include "ground/config.h"
@@ -23,8 +24,6 @@
 #define REST_MOST_MS 5
 #define LOOK_MS 20       /* how often it looks who has died, and whether it is to end */
 #define ROUNDS_MOST 1000 /* of those born meanwhile */
-#define BUCKETS 64
-#define SAMPLES_LEAST 100 /* of handlers, on both sides, before their times say anything */
 #define CONTROLS_LEAST 100
 
 typedef enum { T_NEW, T_SENT, T_DONE, T_FAILED, T_GONE } TargetState;
@@ -35,10 +34,6 @@ typedef struct Target {
     uint8_t state;   /* TargetState, of the present step */
     bool ready, taken, canary, control, reversed; /* reversed: from `to` back to `from` */
 } Target;
-
-typedef struct Times { /* of handlers: by size, a bucket a quarter octave */
-    uint64_t count, crashes, bucket[BUCKETS * 4];
-} Times;
 
 /* The one under way. */
 static struct {
@@ -56,13 +51,13 @@ static struct {
     uint64_t failed_pid;
     const Behaviour *failed_in;
     char text[ROLLOUT_TEXT_MAX];
-    Times canaries, controls;
+    CanaryTimes canaries, controls;
     /* the thread's own: */
     RolloutOptions options;
     char **names;
     Change change;
     Map known; /* pids that are targets */
-    char verdict[256];
+    char verdict[CANARY_VERDICT_MAX];
 } now = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- what actors call ---- */
@@ -114,28 +109,21 @@ void rollout_cancelled(uint64_t rollout, uint32_t count) {
     pthread_mutex_unlock(&now.lock);
 }
 
-static Times *times_of(uint64_t rollout, uint32_t index) { /* under the lock */
+static CanaryTimes *times_of(uint64_t rollout, uint32_t index) { /* under the lock */
     const Target *t = target(rollout, index);
     return t == NULL ? NULL : t->canary ? &now.canaries : t->control ? &now.controls : NULL;
 }
 
-static unsigned bucket_of(uint64_t ns) {
-    unsigned log = 63 - (unsigned)__builtin_clzll(ns | 4);
-    return log * 4 + (unsigned)(ns >> (log - 2) & 3);
-}
-
-static uint64_t bucket_least(unsigned bucket) { return (4ull + bucket % 4) << (bucket / 4) >> 2; }
-
 void rollout_measured(uint64_t rollout, uint32_t index, uint64_t ns) {
     pthread_mutex_lock(&now.lock);
-    Times *t = times_of(rollout, index);
-    if (t != NULL) t->count++, t->bucket[bucket_of(ns)]++;
+    CanaryTimes *t = times_of(rollout, index);
+    if (t != NULL) canary_measured(t, ns);
     pthread_mutex_unlock(&now.lock);
 }
 
 void rollout_crashed(uint64_t rollout, uint32_t index) {
     pthread_mutex_lock(&now.lock);
-    Times *t = times_of(rollout, index);
+    CanaryTimes *t = times_of(rollout, index);
     if (t != NULL) t->crashes++;
     pthread_mutex_unlock(&now.lock);
 }
@@ -386,31 +374,6 @@ static bool choose_canaries(void) {
     return true;
 }
 
-static double p99_us(const Times *t) {
-    uint64_t left = t->count - t->count / 100, seen = 0;
-    for (unsigned b = 0; b < BUCKETS * 4; b++)
-        if ((seen += t->bucket[b]) >= left) return (double)bucket_least(b + 1) / 1000;
-    return 0;
-}
-
-static double crash_rate(const Times *t) {
-    return (double)t->crashes / (double)(t->count > 0 ? t->count : 1);
-}
-
-/* Under the lock: are they worse? Writes what was seen. */
-static bool are_worse(size_t canaries) {
-    const Times *c = &now.canaries, *r = &now.controls;
-    double p = p99_us(c), q = p99_us(r);
-    bool crash = c->crashes > 0 && crash_rate(c) > 2 * crash_rate(r),
-         slow = c->count >= SAMPLES_LEAST && r->count >= SAMPLES_LEAST && p > 2 * q && p > q + 1000;
-    snprintf(now.verdict, sizeof now.verdict,
-             "%zu canaries: %llu messages, %llu crashes, p99 %.1f us; the rest: %llu messages, %llu crashes, "
-             "p99 %.1f us%s", canaries, (unsigned long long)c->count, (unsigned long long)c->crashes, p,
-             (unsigned long long)r->count, (unsigned long long)r->crashes, q,
-             crash ? ": they crash more often" : slow ? ": they are slower" : "");
-    return crash || slow;
-}
-
 static bool canaries_sing(uint32_t *count) {
     uint64_t watch = now.options.watch_ms > 0 ? now.options.watch_ms : (uint64_t)config.reload_watch;
     for (size_t i = 0; i < now.count; i++) {
@@ -424,9 +387,10 @@ static bool canaries_sing(uint32_t *count) {
     while (!worse && clock_real() < end && !unwanted()) {
         uint64_t left = (end - clock_real()) / CLOCK_NS_PER_MS + 1;
         wait_ms((int64_t)(left < LOOK_MS ? left : LOOK_MS));
-        worse = now.canaries.crashes >= 3 && are_worse(*count); /* no need to lose more of them */
+        worse = now.canaries.crashes >= 3 && /* no need to lose more of them */
+                canary_worse(&now.canaries, &now.controls, *count, now.verdict);
     }
-    worse = are_worse(*count);
+    worse = canary_worse(&now.canaries, &now.controls, *count, now.verdict);
     if (worse) fail(STAGE_SWAP, "");
     if (worse) snprintf(now.text, sizeof now.text, "taken back: %s", now.verdict);
     bool good = !now.failed;
@@ -554,7 +518,7 @@ int rollout_start(const RolloutOptions *o) {
         now.cancel = now.failed = false;
         now.cancelled = now.downgraded = now.as_is = 0;
         now.under_way = 0;
-        now.canaries = now.controls = (Times){0};
+        now.canaries = now.controls = (CanaryTimes){0};
         *now.verdict = '\0';
         now.change = (Change){0};
         if (err == 0) {
