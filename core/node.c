@@ -24,7 +24,7 @@
 #include "ground/pool.h"
 #include "ground/version.h"
 #include "mail/atom.h"
-#include "mail/codec.h"
+#include "mail/payload.h"
 #include "mail/post.h"
 #include "ops/console.h"
 #include "ops/watch.h"
@@ -65,13 +65,13 @@ static void on_shutdown(int code) { settle(code, NULL); }
 static void on_ended(Actor *a) {
     size_t len = 0;
     if (a->pid == node.root) {
-        const char *reason = codec_first_string(a->ending, &len);
+        const char *reason = payload_first_string(a->ending, &len);
         if (reason != NULL && len == 6 && memcmp(reason, "normal", 6) == 0) {
             settle(0, NULL);
         } else {
             char text[TEXT_SIZE];
-            codec_show(a->ending, 0, 2, text, sizeof text);
-            const char *trace = codec_first_field(a->ending, "traceback", &len);
+            payload_show(a->ending, 0, 2, text, sizeof text);
+            const char *trace = payload_first_field(a->ending, "traceback", &len);
             if (trace != NULL && !log_enabled(LOG_ERROR)) /* else it stands in the log */
                 snprintf(text + strlen(text), sizeof text - strlen(text), "\n%.*s", (int)len, trace);
             settle(1, text);
@@ -90,7 +90,7 @@ static bool tell_root(int signum) {
     if (msg == NULL) return false;
     msg->name = atom_intern("interrupt", 9);
     msg->to = node.root;
-    if (msg->name == 0 || codec_put_string(&msg, name, strlen(name)) < 0 || post_send(msg) < 0) {
+    if (msg->name == 0 || payload_put_string(&msg, name, strlen(name)) < 0 || post_send(msg) < 0) {
         message_free(msg);
         return false;
     }
@@ -116,7 +116,7 @@ static void tell_all(MessageKind kind) {
     uint64_t pid;
     while ((pid = registry_next(&at)) != 0) {
         Message *msg = message_new(kind, 16);
-        if (msg == NULL || (kind == MESSAGE_STOP && codec_put_string(&msg, "shutdown", 8) < 0)) {
+        if (msg == NULL || (kind == MESSAGE_STOP && payload_put_string(&msg, "shutdown", 8) < 0)) {
             message_free(msg);
             continue;
         }
@@ -185,7 +185,7 @@ static int start_root(const NodeOptions *o) {
     if (err < 0) return complain(text);
     Message *start = message_new(MESSAGE_START, 0);
     for (int i = 0; i < o->arg_count && start != NULL && err == 0; i++)
-        err = codec_put_string(&start, o->args[i], strlen(o->args[i]));
+        err = payload_put_string(&start, o->args[i], strlen(o->args[i]));
     pthread_mutex_lock(&node.lock);
     node.root_hears = b->hears_interrupt;
     if (err == 0 && start != NULL) err = actor_spawn(b, &options, NULL, start, &node.root, NULL);

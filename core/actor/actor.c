@@ -21,9 +21,9 @@
 #include "ground/metrics.h"
 #include "ground/pool.h"
 #include "mail/atom.h"
-#include "mail/codec.h"
 #include "mail/groups.h"
 #include "mail/names.h"
+#include "mail/payload.h"
 #include "mail/post.h"
 
 ActorCalls actor_calls; /* written by actor_open before the first spawn, as are these atoms */
@@ -321,7 +321,7 @@ void actor_end(Actor *a, Message *reason) {
     if (reason == NULL || reason->argc != 1) { /* memory is short */
         message_free(reason);
         reason = message_new(MESSAGE_EXIT, 8);
-        if (reason == NULL || codec_put_string(&reason, "memory", 6) < 0) {
+        if (reason == NULL || payload_put_string(&reason, "memory", 6) < 0) {
             log_format(LOG_ERROR, "", "out of memory: not even the reason of an exit fits. The node ends");
             log_flush();
             abort();
@@ -366,7 +366,7 @@ static void die(Actor *a) {
     if (log_enabled(LOG_DEBUG)) {
         char text[160], who[PID_TEXT_MAX];
         pid_text(pid, who);
-        codec_show(a->ending, 0, 1, text, sizeof text);
+        payload_show(a->ending, 0, 1, text, sizeof text);
         log_format(LOG_DEBUG, who, "ended: %s", text);
     }
     actor_calls.ended(a);

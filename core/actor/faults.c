@@ -6,7 +6,7 @@
 #include <uv.h>
 #include "ground/clock.h"
 #include "mail/atom.h"
-#include "mail/codec.h"
+#include "mail/payload.h"
 #include "mail/post.h"
 #include "run/loop.h"
 
@@ -104,7 +104,7 @@ Fault faults_judge(Actor *a, Message *msg) {
     Fault fault = FAULT_NONE;
     size_t len = 4;
     const char *name = msg->kind == MESSAGE_START     ? "init"
-                       : msg->flags & MESSAGE_NAMED ? codec_first_string(msg, &len)
+                       : msg->flags & MESSAGE_NAMED ? payload_first_string(msg, &len)
                                                     : atom_text(msg->name, &len);
     if (msg->kind > MESSAGE_START || (msg->flags & MESSAGE_JUDGED) || name == NULL) return FAULT_NONE;
     pthread_mutex_lock(&lock);

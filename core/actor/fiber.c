@@ -14,7 +14,6 @@
 #include "ground/log.h"
 #include "ground/metrics.h"
 #include "ground/pool.h"
-#include "mail/codec.h"
 #include "mail/post.h"
 
 void fiber_runnable(Actor *a, Fiber *f) {

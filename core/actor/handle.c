@@ -12,6 +12,7 @@
 #include "actor/report.h"
 #include "mail/atom.h"
 #include "mail/codec.h"
+#include "mail/payload.h"
 #include "mail/post.h"
 
 /* The registry keeps the handling function under this key. Its upvalues: */
@@ -116,7 +117,7 @@ static int push_call(lua_State *L, Actor *a, const Message *msg) {
     /* No loaded behaviour has such a handler; this one may have it by other ways. */
     gauge_handles(a, HANDLER_OTHER);
     size_t len;
-    const char *name = codec_first_string(msg, &len);
+    const char *name = payload_first_string(msg, &len);
     if (name != NULL && find(L, name, len) == LUA_TFUNCTION) {
         lua_pushvalue(L, lua_upvalueindex(UP_SELF));
         count = decode(L, msg);

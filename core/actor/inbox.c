@@ -12,15 +12,15 @@
 #include "ground/config.h"
 #include "ground/log.h"
 #include "ground/metrics.h"
-#include "mail/codec.h"
 #include "mail/overflow.h"
+#include "mail/payload.h"
 #include "mail/post.h"
 
 #define MERGED_MOST 256
 
 static bool is_normal(const Message *reason) {
     size_t len;
-    const char *text = codec_first_string(reason, &len);
+    const char *text = payload_first_string(reason, &len);
     return text != NULL && len == 6 && memcmp(text, "normal", 6) == 0;
 }
 
@@ -41,7 +41,7 @@ static void killed(Actor *a, Message *msg) {
     a->killed = true;
     message_free(msg);
     msg = message_new(MESSAGE_EXIT, 16);
-    if (msg != NULL) codec_put_string(&msg, "killed", 6); /* fits: cannot fail */
+    if (msg != NULL) payload_put_string(&msg, "killed", 6); /* fits: cannot fail */
     message_free(a->ending);
     a->ending = NULL;
     actor_end(a, msg);

@@ -9,6 +9,7 @@
 #include "ground/metrics.h"
 #include "mail/codec.h"
 #include "mail/letter.h"
+#include "mail/payload.h"
 #include "mail/post.h"
 
 #define TRACE_SIZE 4096
@@ -117,7 +118,7 @@ void report_text(lua_State *L, int status, char *out, size_t size) {
 
 /* ---- error objects ---- */
 
-static int put(Message **msg, const char *text, size_t len) { return codec_put_string(msg, text, len); }
+static int put(Message **msg, const char *text, size_t len) { return payload_put_string(msg, text, len); }
 
 /* One pair, unless the table that failed already has it. */
 static int field(Message **msg, unsigned *pairs, const char *key, const char *value, size_t len) {
@@ -129,7 +130,7 @@ static int field(Message **msg, unsigned *pairs, const char *key, const char *va
 
 static int actor_fields(Message **msg, unsigned *pairs, const Actor *a) {
     int err = put(msg, "actor", 5);
-    if (err == 0) err = codec_put_pid(msg, a->pid);
+    if (err == 0) err = payload_put_pid(msg, a->pid);
     if (err == 0) ++*pairs;
     return err;
 }
@@ -177,7 +178,7 @@ Message *report_error(Actor *a, lua_State *L, int status) {
     Message *msg = message_new(MESSAGE_FAIL, 1024);
     if (msg == NULL) return NULL;
     const char *code = status == LUA_ERRMEM ? "memory" : "error";
-    if (codec_open_table(&msg, true, &mark) < 0) goto fail;
+    if (payload_open_table(&msg, true, &mark) < 0) goto fail;
     if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TTABLE && own_fields(&msg, &pairs, L, &has) < 0) goto fail;
     if (!(has & HAS_CODE) && field(&msg, &pairs, "code", code, strlen(code)) < 0) goto fail;
     if (!(has & HAS_MESSAGE)) {
@@ -190,7 +191,7 @@ Message *report_error(Actor *a, lua_State *L, int status) {
         len = report_traceback(L, trace, sizeof trace);
         if (field(&msg, &pairs, "traceback", trace, len) < 0) goto fail;
     }
-    if (codec_close_table(&msg, mark, pairs) < 0) goto fail;
+    if (payload_close_table(&msg, mark, pairs) < 0) goto fail;
     return msg;
 fail:
     message_free(msg);
@@ -202,15 +203,15 @@ static Message *make(Actor *a, const char *code, const char *message, const Mess
     unsigned pairs = 0;
     Message *msg = message_new(MESSAGE_FAIL, 256);
     if (msg == NULL) return NULL;
-    if (codec_open_table(&msg, true, &mark) < 0 || field(&msg, &pairs, "code", code, strlen(code)) < 0 ||
+    if (payload_open_table(&msg, true, &mark) < 0 || field(&msg, &pairs, "code", code, strlen(code)) < 0 ||
         field(&msg, &pairs, "message", message, strlen(message)) < 0 || actor_fields(&msg, &pairs, a) < 0 ||
         behaviour_fields(&msg, &pairs, a) < 0)
         goto fail;
     if (reason != NULL) {
         pairs++;
-        if (put(&msg, "reason", 6) < 0 || codec_put_values(&msg, reason) < 0) goto fail;
+        if (put(&msg, "reason", 6) < 0 || payload_put_values(&msg, reason) < 0) goto fail;
     }
-    if (codec_close_table(&msg, mark, pairs) < 0) goto fail;
+    if (payload_close_table(&msg, mark, pairs) < 0) goto fail;
     return msg;
 fail:
     message_free(msg);
@@ -221,7 +222,7 @@ Message *report_make(Actor *a, const char *code, const char *message) { return m
 
 Message *report_down(Actor *a, const Message *reason) {
     char why[160], who[ACTOR_WHO_MAX], text[sizeof why + sizeof who + 64];
-    codec_show(reason, 0, 1, why, sizeof why);
+    payload_show(reason, 0, 1, why, sizeof why);
     snprintf(text, sizeof text, "%s %s went down before it answered: %s", a->behaviour->source->name,
              actor_who(a, who), why);
     return make(a, "down", text, reason);
@@ -274,8 +275,8 @@ static void log_crash(const Actor *a, const Fiber *f, int status) {
 static int number_field(Message **msg, unsigned *pairs, const char *key, bool whole, uint64_t value) {
     int err = put(msg, key, strlen(key));
     if (err == 0)
-        err = whole ? codec_put_integer(msg, (lua_Integer)value)
-                    : codec_put_number(msg, (lua_Number)value / (lua_Number)CLOCK_NS_PER_MS);
+        err = whole ? payload_put_integer(msg, (int64_t)value)
+                    : payload_put_number(msg, (double)value / (double)CLOCK_NS_PER_MS);
     if (err == 0) ++*pairs;
     return err;
 }
@@ -285,10 +286,10 @@ static int crash_fields(Message **msg, const Actor *a, const Fiber *f, int statu
     size_t mark, inner, len;
     unsigned pairs = 1, inner_pairs = 0;
     int err;
-    const char *text = reason != NULL ? codec_first_field(reason, "code", &len) : NULL, *what = during(a, f);
+    const char *text = reason != NULL ? payload_first_field(reason, "code", &len) : NULL, *what = during(a, f);
     if (text == NULL) text = status == LUA_ERRMEM ? "memory" : "error", len = strlen(text);
-    if ((err = codec_open_table(msg, false, &mark)) < 0 || (err = put(msg, "pid", 3)) < 0 ||
-        (err = codec_put_pid(msg, a->pid)) < 0 || (err = behaviour_fields(msg, &pairs, a)) < 0 ||
+    if ((err = payload_open_table(msg, false, &mark)) < 0 || (err = put(msg, "pid", 3)) < 0 ||
+        (err = payload_put_pid(msg, a->pid)) < 0 || (err = behaviour_fields(msg, &pairs, a)) < 0 ||
         (err = field(msg, &pairs, "code", text, len < CRASH_CODE_MAX ? len : CRASH_CODE_MAX)) < 0)
         return err;
     text = message_of(f->L, status, room, sizeof room, &len);
@@ -302,12 +303,12 @@ static int crash_fields(Message **msg, const Actor *a, const Fiber *f, int statu
     if (a->names != NULL && (err = field(msg, &pairs, "name", a->names->text, a->names->len)) < 0) return err;
     if (handled(a, f) != NULL) {
         pairs++;
-        if ((err = put(msg, "handling", 8)) < 0 || (err = codec_open_table(msg, false, &inner)) < 0 ||
+        if ((err = put(msg, "handling", 8)) < 0 || (err = payload_open_table(msg, false, &inner)) < 0 ||
             (err = letter_put(msg, &inner_pairs, f->msg)) < 0 ||
-            (err = codec_close_table(msg, inner, inner_pairs)) < 0)
+            (err = payload_close_table(msg, inner, inner_pairs)) < 0)
             return err;
     }
-    return codec_close_table(msg, mark, pairs);
+    return payload_close_table(msg, mark, pairs);
 }
 
 void report_crash(Actor *a, const Fiber *f, int status, const Message *reason) {

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 #include <uv.h>
+#include "actor/canary.h"
 #include "actor/reload.h"
 #include "ground/clock.h"
 #include "ground/config.h"
@@ -14,7 +15,6 @@
 #include "ground/map.h"
 #include "ground/metrics.h"
 #include "ground/pool.h"
-#include "mail/codec.h"
 #include "mail/post.h"
 #include "mail/registry.h"
 
@@ -23,8 +23,6 @@
 #define REST_MOST_MS 5
 #define LOOK_MS 20       /* how often it looks who has died, and whether it is to end */
 #define ROUNDS_MOST 1000 /* of those born meanwhile */
-#define BUCKETS 64
-#define SAMPLES_LEAST 100 /* of handlers, on both sides, before their times say anything */
 #define CONTROLS_LEAST 100
 
 typedef enum { T_NEW, T_SENT, T_DONE, T_FAILED, T_GONE } TargetState;
@@ -35,10 +33,6 @@ typedef struct Target {
     uint8_t state;   /* TargetState, of the present step */
     bool ready, taken, canary, control, reversed; /* reversed: from `to` back to `from` */
 } Target;
-
-typedef struct Times { /* of handlers: by size, a bucket a quarter octave */
-    uint64_t count, crashes, bucket[BUCKETS * 4];
-} Times;
 
 /* The one under way. */
 static struct {
@@ -56,13 +50,13 @@ static struct {
     uint64_t failed_pid;
     const Behaviour *failed_in;
     char text[ROLLOUT_TEXT_MAX];
-    Times canaries, controls;
+    CanaryTimes canaries, controls;
     /* the thread's own: */
     RolloutOptions options;
     char **names;
     Change change;
     Map known; /* pids that are targets */
-    char verdict[256];
+    char verdict[CANARY_VERDICT_MAX];
 } now = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- what actors call ---- */
@@ -114,28 +108,21 @@ void rollout_cancelled(uint64_t rollout, uint32_t count) {
     pthread_mutex_unlock(&now.lock);
 }
 
-static Times *times_of(uint64_t rollout, uint32_t index) { /* under the lock */
+static CanaryTimes *times_of(uint64_t rollout, uint32_t index) { /* under the lock */
     const Target *t = target(rollout, index);
     return t == NULL ? NULL : t->canary ? &now.canaries : t->control ? &now.controls : NULL;
 }
 
-static unsigned bucket_of(uint64_t ns) {
-    unsigned log = 63 - (unsigned)__builtin_clzll(ns | 4);
-    return log * 4 + (unsigned)(ns >> (log - 2) & 3);
-}
-
-static uint64_t bucket_least(unsigned bucket) { return (4ull + bucket % 4) << (bucket / 4) >> 2; }
-
 void rollout_measured(uint64_t rollout, uint32_t index, uint64_t ns) {
     pthread_mutex_lock(&now.lock);
-    Times *t = times_of(rollout, index);
-    if (t != NULL) t->count++, t->bucket[bucket_of(ns)]++;
+    CanaryTimes *t = times_of(rollout, index);
+    if (t != NULL) canary_measured(t, ns);
     pthread_mutex_unlock(&now.lock);
 }
 
 void rollout_crashed(uint64_t rollout, uint32_t index) {
     pthread_mutex_lock(&now.lock);
-    Times *t = times_of(rollout, index);
+    CanaryTimes *t = times_of(rollout, index);
     if (t != NULL) t->crashes++;
     pthread_mutex_unlock(&now.lock);
 }
@@ -386,31 +373,6 @@ static bool choose_canaries(void) {
     return true;
 }
 
-static double p99_us(const Times *t) {
-    uint64_t left = t->count - t->count / 100, seen = 0;
-    for (unsigned b = 0; b < BUCKETS * 4; b++)
-        if ((seen += t->bucket[b]) >= left) return (double)bucket_least(b + 1) / 1000;
-    return 0;
-}
-
-static double crash_rate(const Times *t) {
-    return (double)t->crashes / (double)(t->count > 0 ? t->count : 1);
-}
-
-/* Under the lock: are they worse? Writes what was seen. */
-static bool are_worse(size_t canaries) {
-    const Times *c = &now.canaries, *r = &now.controls;
-    double p = p99_us(c), q = p99_us(r);
-    bool crash = c->crashes > 0 && crash_rate(c) > 2 * crash_rate(r),
-         slow = c->count >= SAMPLES_LEAST && r->count >= SAMPLES_LEAST && p > 2 * q && p > q + 1000;
-    snprintf(now.verdict, sizeof now.verdict,
-             "%zu canaries: %llu messages, %llu crashes, p99 %.1f us; the rest: %llu messages, %llu crashes, "
-             "p99 %.1f us%s", canaries, (unsigned long long)c->count, (unsigned long long)c->crashes, p,
-             (unsigned long long)r->count, (unsigned long long)r->crashes, q,
-             crash ? ": they crash more often" : slow ? ": they are slower" : "");
-    return crash || slow;
-}
-
 static bool canaries_sing(uint32_t *count) {
     uint64_t watch = now.options.watch_ms > 0 ? now.options.watch_ms : (uint64_t)config.reload_watch;
     for (size_t i = 0; i < now.count; i++) {
@@ -424,9 +386,10 @@ static bool canaries_sing(uint32_t *count) {
     while (!worse && clock_real() < end && !unwanted()) {
         uint64_t left = (end - clock_real()) / CLOCK_NS_PER_MS + 1;
         wait_ms((int64_t)(left < LOOK_MS ? left : LOOK_MS));
-        worse = now.canaries.crashes >= 3 && are_worse(*count); /* no need to lose more of them */
+        worse = now.canaries.crashes >= 3 && /* no need to lose more of them */
+                canary_worse(&now.canaries, &now.controls, *count, now.verdict);
     }
-    worse = are_worse(*count);
+    worse = canary_worse(&now.canaries, &now.controls, *count, now.verdict);
     if (worse) fail(STAGE_SWAP, "");
     if (worse) snprintf(now.text, sizeof now.text, "taken back: %s", now.verdict);
     bool good = !now.failed;
@@ -436,7 +399,7 @@ static bool canaries_sing(uint32_t *count) {
 
 /* ---- the whole ---- */
 
-static bool roll(RolloutReport *report) {
+static bool roll(Outcome *report) {
     bool became = false;
     if (!prepare_all()) goto back;
     if ((now.options.canary_count > 0 || now.options.canary_percent > 0) && choose_canaries()) {
@@ -485,7 +448,7 @@ static void clean_up(void) {
 static void *run(void *unused) {
     (void)unused;
     uint64_t begun = clock_real();
-    RolloutReport report = {.change = &now.change};
+    Outcome report = {.change = &now.change};
     int err = now.options.back ? change_back(now.names[0], &now.change)
                                : change_find((const char *const *)now.names, now.options.name_count,
                                              now.options.force, &now.change);
@@ -511,10 +474,10 @@ static void *run(void *unused) {
     }
     pthread_mutex_unlock(&now.lock);
     report.took_ms = (double)(clock_real() - begun) / (double)CLOCK_NS_PER_MS;
-    void (*done)(void *, const RolloutReport *) = now.options.done;
+    void (*done)(void *, const Outcome *) = now.options.done;
     void *context = now.options.context;
     char line[1024];
-    rollout_line(&report, line, sizeof line);
+    outcome_line(&report, line, sizeof line);
     if (!report.ok || now.change.count > 0) log_format(report.ok ? LOG_INFO : LOG_ERROR, "", "reload: %s", line);
     /* Who hears of it may begin the next one at once. */
     Change change = now.change;
@@ -554,7 +517,7 @@ int rollout_start(const RolloutOptions *o) {
         now.cancel = now.failed = false;
         now.cancelled = now.downgraded = now.as_is = 0;
         now.under_way = 0;
-        now.canaries = now.controls = (Times){0};
+        now.canaries = now.controls = (CanaryTimes){0};
         *now.verdict = '\0';
         now.change = (Change){0};
         if (err == 0) {
@@ -589,122 +552,4 @@ void rollout_close(void) {
     pthread_mutex_unlock(&now.lock);
     if (joinable) pthread_join(now.thread, NULL);
     now.closing = false;
-}
-
-/* ---- the report ---- */
-
-static void short_version(const Behaviour *b, char *out) { snprintf(out, 9, "%.8s", b->version); }
-
-void rollout_line(const RolloutReport *r, char *out, size_t size) {
-    const Change *c = r->change;
-    size_t len = 0;
-    char from[9], to[9];
-    if (!r->ok) {
-        len = (size_t)snprintf(out, size, "%s: %s", change_stages[c->stage], c->message);
-        if (len < size) out[strcspn(out, "\n")] = '\0';
-        len = strlen(out);
-        if (len < size) snprintf(out + len, size - len, " (the old code runs on)");
-        return;
-    }
-    if (c->count == 0) {
-        snprintf(out, size, "nothing has changed");
-        return;
-    }
-    for (size_t i = 0; i < c->count && len < size; i++) {
-        short_version(c->pairs[i].from, from);
-        short_version(c->pairs[i].to, to);
-        len += (size_t)snprintf(out + len, size - len, "%s%s %s -> %s", i > 0 ? ", " : "",
-                                c->pairs[i].from->source->name, from, to);
-    }
-    if (len < size)
-        len += (size_t)snprintf(out + len, size - len, ": %u actor%s took it in %.1f ms", r->taken,
-                                r->taken == 1 ? "" : "s", r->took_ms);
-    if (r->cancelled > 0 && len < size)
-        snprintf(out + len, size - len, ", %u handlers were cancelled", r->cancelled);
-}
-
-typedef struct Put {
-    Message **msg;
-    unsigned pairs;
-    int err;
-} Put;
-
-static void put_key(Put *p, const char *key) {
-    if (p->err == 0) p->err = codec_put_string(p->msg, key, strlen(key));
-    p->pairs++;
-}
-static void put_text(Put *p, const char *key, const char *value, size_t len) {
-    put_key(p, key);
-    if (p->err == 0) p->err = codec_put_string(p->msg, value, len);
-}
-static void put_count(Put *p, const char *key, uint64_t value) {
-    put_key(p, key);
-    if (p->err == 0) p->err = codec_put_integer(p->msg, (lua_Integer)value);
-}
-
-static void put_pairs(Put *p, const RolloutReport *r) {
-    size_t list, row;
-    put_key(p, "behaviours");
-    if (p->err == 0) p->err = codec_open_table(p->msg, false, &list);
-    for (size_t i = 0; i < r->change->count; i++) {
-        const BehaviourPair *pair = &r->change->pairs[i];
-        Put inner = {p->msg, 0, p->err};
-        if (inner.err == 0) inner.err = codec_put_integer(p->msg, (lua_Integer)i + 1);
-        if (inner.err == 0) inner.err = codec_open_table(p->msg, false, &row);
-        put_text(&inner, "name", pair->from->source->name, strlen(pair->from->source->name));
-        put_text(&inner, "from", pair->from->version, strlen(pair->from->version));
-        put_text(&inner, "to", pair->to->version, strlen(pair->to->version));
-        put_count(&inner, "actors", r->actors[i]);
-        if (inner.err == 0) inner.err = codec_close_table(p->msg, row, inner.pairs);
-        p->err = inner.err;
-    }
-    if (p->err == 0) p->err = codec_close_table(p->msg, list, (unsigned)r->change->count);
-}
-
-static void put_warnings(Put *p, const char *lines) {
-    size_t list;
-    lua_Integer count = 0;
-    put_key(p, "warnings");
-    if (p->err == 0) p->err = codec_open_table(p->msg, false, &list);
-    for (size_t len; lines != NULL && *lines != '\0' && p->err == 0; lines += len + 1) {
-        len = strcspn(lines, "\n");
-        p->err = codec_put_integer(p->msg, ++count);
-        if (p->err == 0) p->err = codec_put_string(p->msg, lines, len);
-    }
-    if (p->err == 0) p->err = codec_close_table(p->msg, list, (unsigned)count);
-}
-
-int rollout_put(Message **msg, const RolloutReport *r) {
-    size_t mark;
-    Put p = {msg, 0, 0};
-    p.err = codec_open_table(msg, false, &mark);
-    put_key(&p, "ok");
-    if (p.err == 0) p.err = codec_put_boolean(msg, r->ok);
-    put_count(&p, "actors", r->taken);
-    put_count(&p, "gone", r->gone);
-    put_count(&p, "cancelled", r->cancelled);
-    put_count(&p, "downgraded", r->downgraded);
-    put_count(&p, "as_is", r->as_is);
-    put_key(&p, "took_ms");
-    if (p.err == 0) p.err = codec_put_number(msg, r->took_ms);
-    put_pairs(&p, r);
-    put_warnings(&p, r->change->warnings);
-    if (r->canary != NULL) put_text(&p, "canary", r->canary, strlen(r->canary));
-    if (r->canaries > 0) put_count(&p, "canaries", r->canaries);
-    if (!r->ok) {
-        char file[CHANGE_PATH_MAX];
-        int line;
-        const char *stage = change_stages[r->change->stage];
-        change_place(r->change->message, file, sizeof file, &line);
-        if (*file == '\0' && r->failed != NULL) snprintf(file, sizeof file, "%s", r->failed->source->path);
-        put_text(&p, "stage", stage, strlen(stage));
-        put_text(&p, "message", r->change->message, strlen(r->change->message));
-        if (*file != '\0') put_text(&p, "file", file, strlen(file));
-        if (line > 0) put_count(&p, "line", (uint64_t)line);
-        if (r->actor != 0) {
-            put_key(&p, "actor");
-            if (p.err == 0) p.err = codec_put_pid(msg, r->actor);
-        }
-    }
-    return p.err < 0 ? p.err : codec_close_table(msg, mark, p.pairs);
 }

@@ -15,8 +15,7 @@
  * Threads: rollout_start from any; what actors call, from their workers. */
 #ifndef ACTOR_ROLLOUT_H
 #define ACTOR_ROLLOUT_H
-#include "actor/change.h"
-#include "mail/message.h"
+#include "actor/outcome.h"
 
 #define ROLLOUT_TEXT_MAX CHANGE_TEXT_MAX
 
@@ -32,18 +31,6 @@ typedef enum {
     ROLLOUT_GONE        /* it is dead, or another version's already */
 } RolloutAnswer;
 
-typedef struct RolloutReport {
-    bool ok;
-    const Change *change; /* pairs; stage and message if not ok */
-    const uint32_t *actors; /* of each pair: how many have taken it */
-    uint32_t taken, gone, cancelled, canaries;
-    uint32_t downgraded, as_is; /* states after a way back */
-    double took_ms;
-    const char *canary; /* what was seen of it, or NULL */
-    uint64_t actor;     /* in which it failed; 0 = in none */
-    const Behaviour *failed; /* ... and what it would have become */
-} RolloutReport;
-
 typedef struct RolloutOptions {
     const char *const *names; /* modules; copied */
     size_t name_count;
@@ -57,7 +44,7 @@ typedef struct RolloutOptions {
     uint32_t watch_ms; /* how long canaries are watched; 0 = the node's */
     uint64_t asker;    /* pid: when it dies before the COMMIT, nothing happens. 0 = nobody */
     bool asker_waits;  /* in a handler, in which it can't be reloaded */
-    void (*done)(void *context, const RolloutReport *report); /* on the rollout's thread; always, once */
+    void (*done)(void *context, const Outcome *report); /* on the rollout's thread; always, once */
     void *context;
 } RolloutOptions;
 
@@ -65,10 +52,6 @@ int  rollout_start(const RolloutOptions *options); /* 0, UV_EBUSY: another is un
 void rollout_cancel(void *context);                /* of that context, unless actors have begun to take it */
 void rollout_close(void); /* the one under way ends, no other begins; before the loop and the scheduler go */
 
-/* The report as one Lua table, see throng.ReloadReport in lua/meta/throng.lua. 0 or UV_ENOMEM. */
-int  rollout_put(Message **msg, const RolloutReport *report);
-/* "guy 1a2b3c4d -> 5e6f7a8b: 3 actors in 1.2 ms", or what went wrong. */
-void rollout_line(const RolloutReport *report, char *out, size_t size);
 /* How many living actors are of that version. Walks all. */
 uint32_t rollout_actors(const Behaviour *b);
 

@@ -3,7 +3,6 @@
 #include <uv.h>
 #include "actor/actor.h"
 #include "ground/log.h"
-#include "mail/codec.h"
 #include "mail/post.h"
 
 /* A system message without values. A node that has no 64 bytes left loses it, with a word. */

@@ -10,6 +10,7 @@
 #include "mail/atom.h"
 #include "mail/codec.h"
 #include "mail/names.h"
+#include "mail/payload.h"
 #include "mail/post.h"
 
 #define ERROR_TEXT 4096
@@ -231,7 +232,7 @@ static int parent(lua_State *L) {
 static Message *reason_at(lua_State *L, MessageKind kind, int arg, const char *what) {
     CodecError why;
     Message *msg = message_new(kind, 16);
-    int err = msg == NULL ? UV_ENOMEM : lua_isnoneornil(L, arg) ? codec_put_string(&msg, "normal", 6)
+    int err = msg == NULL ? UV_ENOMEM : lua_isnoneornil(L, arg) ? payload_put_string(&msg, "normal", 6)
                                                                 : codec_encode(L, arg, arg, &msg, &why);
     if (err == 0) return msg;
     message_free(msg);

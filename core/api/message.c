@@ -12,6 +12,7 @@
 #include "mail/atom.h"
 #include "mail/codec.h"
 #include "mail/mailbox.h"
+#include "mail/payload.h"
 #include "mail/post.h"
 #include "run/scheduler.h"
 
@@ -27,7 +28,7 @@ Message *api_letter(lua_State *L, MessageKind kind, int name, int first) {
     if (msg == NULL) luaL_error(L, "out of memory");
     int err = 0;
     if ((msg->name = atom_find(text, len)) == 0) {
-        err = codec_put_string(&msg, text, len);
+        err = payload_put_string(&msg, text, len);
         msg->flags |= MESSAGE_NAMED;
         msg->argc = 0;
     }

@@ -4,6 +4,7 @@
 #include <uv.h>
 #include "actor/errors.h"
 #include "actor/fiber.h"
+#include "actor/outcome.h"
 #include "actor/rollout.h"
 #include "api/api.h"
 #include "ground/clock.h"
@@ -17,10 +18,10 @@ typedef struct Asked {
     uint64_t pid, ref;
 } Asked;
 
-static void report_done(void *context, const RolloutReport *report) {
+static void report_done(void *context, const Outcome *report) {
     Asked *asked = context;
     Message *msg = message_new(MESSAGE_REPLY, 512);
-    if (msg == NULL || rollout_put(&msg, report) < 0) {
+    if (msg == NULL || outcome_put(&msg, report) < 0) {
         message_free(msg);
         log_format(LOG_ERROR, "", "out of memory: a reload's report was lost");
     } else {

@@ -13,8 +13,8 @@
 #include "api/api.h"
 #include "ground/clock.h"
 #include "mail/atom.h"
-#include "mail/codec.h"
 #include "mail/names.h"
+#include "mail/payload.h"
 #include "mail/post.h"
 #include "run/loop.h"
 #include "run/scheduler.h"
@@ -195,7 +195,7 @@ bool testing_takes_shutdown(Actor *a, int code) {
     msg->name = atom_find(name, sizeof name - 1);
     msg->to = atomic_load_explicit(&runner, memory_order_relaxed);
     msg->from = a->pid;
-    if (msg->name == 0 || codec_put_integer(&msg, code) < 0) {
+    if (msg->name == 0 || payload_put_integer(&msg, code) < 0) {
         message_free(msg);
         return false;
     }

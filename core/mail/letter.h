@@ -11,7 +11,7 @@ const char *letter_name(const Message *msg, int *len);
 /* `dance(1, "two", {x = {...}})`, with `depth` levels of tables, cut at `size` - 1 bytes; the length. */
 size_t letter_show(const Message *msg, int depth, char *out, size_t size);
 
-/* Into the table that is open in *out: `name`, `from` if there is a sender, `values` as codec_put_excerpt does it, and
- * `cut` = true if something of them was left out. Adds to *pairs. 0, UV_ENOMEM or UV_E2BIG. */
+/* Into the table that is open in *out: `name`, `from` if there is a sender, `values` as payload_put_excerpt does it,
+ * and `cut` = true if something of them was left out. Adds to *pairs. 0, UV_ENOMEM or UV_E2BIG. */
 int letter_put(Message **out, unsigned *pairs, const Message *msg);
 #endif

@@ -40,6 +40,7 @@ enum {
 
 #define MESSAGE_ARGS_MAX 250
 #define MESSAGE_SIZE_MAX (1u << 30) /* payload bytes */
+#define MESSAGE_DEPTH_MAX 100 /* tables within tables */
 
 typedef struct Message Message;
 struct Message {
@@ -51,8 +52,8 @@ struct Message {
     uint32_t size;    /* payload bytes used */
     uint32_t room;    /* payload bytes there are */
     uint8_t kind, flags, argc;
-    uint8_t open;     /* tables begun with codec_open_table and not yet closed */
-    unsigned char bytes[]; /* the payload: see codec.h */
+    uint8_t open;     /* tables begun with payload_open_table and not yet closed */
+    unsigned char bytes[]; /* the payload: see format.h */
 };
 #define MESSAGE_HEADER offsetof(Message, bytes)
 

@@ -3,13 +3,13 @@
 #include "ground/hash.h"
 #include "ground/map.h"
 #include "mail/atom.h"
-#include "mail/codec.h"
+#include "mail/payload.h"
 
 /* Of the message's name, whichever way it travels. Never 0. */
 static uint64_t key_of(const Message *msg) {
     size_t len;
     if (!(msg->flags & MESSAGE_NAMED)) return msg->name;
-    const char *name = codec_first_string(msg, &len);
+    const char *name = payload_first_string(msg, &len);
     uint32_t atom = name != NULL ? atom_find(name, len) : 0; /* known by now, perhaps */
     return atom != 0 ? atom : 1ull << 63 | (name != NULL ? hash_bytes(name, len) : 0);
 }

@@ -10,9 +10,9 @@
 #include "ground/log.h"
 #include "ground/metrics.h"
 #include "mail/atom.h"
-#include "mail/codec.h"
 #include "mail/letter.h"
 #include "mail/overflow.h"
+#include "mail/payload.h"
 #include "mail/registry.h"
 
 #define LOGGED_A_SECOND 10
@@ -113,18 +113,18 @@ void post_deliver(Message *msg) {
 }
 
 static int put_field(Message **msg, const char *key, const char *value) {
-    int err = codec_put_string(msg, key, strlen(key));
-    return err < 0 ? err : codec_put_string(msg, value, strlen(value));
+    int err = payload_put_string(msg, key, strlen(key));
+    return err < 0 ? err : payload_put_string(msg, value, strlen(value));
 }
 
 void post_fail(uint64_t asker, uint64_t ref, uint64_t about, const char *code, const char *message,
                const char *reason) {
     size_t mark;
     Message *msg = message_new(MESSAGE_FAIL, 0);
-    if (msg == NULL || codec_open_table(&msg, true, &mark) < 0 || put_field(&msg, "code", code) < 0 ||
-        put_field(&msg, "message", message) < 0 || codec_put_string(&msg, "actor", 5) < 0 ||
-        codec_put_pid(&msg, about) < 0 || (reason != NULL && put_field(&msg, "reason", reason) < 0) ||
-        codec_close_table(&msg, mark, reason != NULL ? 4 : 3) < 0) {
+    if (msg == NULL || payload_open_table(&msg, true, &mark) < 0 || put_field(&msg, "code", code) < 0 ||
+        put_field(&msg, "message", message) < 0 || payload_put_string(&msg, "actor", 5) < 0 ||
+        payload_put_pid(&msg, about) < 0 || (reason != NULL && put_field(&msg, "reason", reason) < 0) ||
+        payload_close_table(&msg, mark, reason != NULL ? 4 : 3) < 0) {
         message_free(msg); /* the asker's own timeout still ends its wait */
         log_format(LOG_ERROR, "", "out of memory: an ask could not be answered");
         return;
@@ -139,7 +139,7 @@ void post_fail(uint64_t asker, uint64_t ref, uint64_t about, const char *code, c
 static void notice(MessageKind kind, const Message *request, int why) {
     const char *reason = why == UV_EHOSTUNREACH || why == UV_ENOBUFS ? "noconnection" : "noproc";
     Message *msg = message_new(kind, 16);
-    if (msg == NULL || codec_put_string(&msg, reason, strlen(reason)) < 0) {
+    if (msg == NULL || payload_put_string(&msg, reason, strlen(reason)) < 0) {
         message_free(msg);
         log_format(LOG_ERROR, "", "out of memory: a notice of an exit was lost");
         return;
@@ -159,7 +159,7 @@ Message *post_notice(Topic topic) {
     if (msg == NULL) return NULL;
     msg->flags = MESSAGE_NOTICE;
     if ((msg->name = atom_intern(name, len)) == 0) { /* the table of atoms is full */
-        codec_put_string(&msg, name, len);           /* fits: cannot fail */
+        payload_put_string(&msg, name, len);         /* fits: cannot fail */
         msg->flags |= MESSAGE_NAMED;
         msg->argc = 0;
     }
@@ -250,10 +250,10 @@ static void tell_letter(const Message *msg, const char *reason, bool no_handler)
     unsigned pairs = 2;
     if (!topic_wanted(TOPIC_DEAD_LETTER)) return;
     Message *notice = is_one_echo_too_many(msg->from) ? NULL : post_notice(TOPIC_DEAD_LETTER);
-    if (notice == NULL || codec_open_table(&notice, false, &mark) < 0 || codec_put_string(&notice, "to", 2) < 0 ||
-        codec_put_pid(&notice, msg->to) < 0 || put_field(&notice, "reason", reason) < 0 ||
+    if (notice == NULL || payload_open_table(&notice, false, &mark) < 0 || payload_put_string(&notice, "to", 2) < 0 ||
+        payload_put_pid(&notice, msg->to) < 0 || put_field(&notice, "reason", reason) < 0 ||
         (no_handler && put_kind(&notice, &pairs, msg->to) < 0) || letter_put(&notice, &pairs, msg) < 0 ||
-        codec_close_table(&notice, mark, pairs) < 0) {
+        payload_close_table(&notice, mark, pairs) < 0) {
         message_free(notice);
         metrics_add(METRIC_dead_notice, 1);
         return;

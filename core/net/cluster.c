@@ -11,9 +11,9 @@
 #include "ground/clock.h"
 #include "ground/config.h"
 #include "ground/log.h"
-#include "mail/codec.h"
 #include "mail/groups.h"
 #include "mail/names.h"
+#include "mail/payload.h"
 #include "mail/post.h"
 #include "net/conn.h"
 #include "net/members.h"
@@ -140,8 +140,8 @@ static bool told_up[PID_NODES];
 
 static Message *notice_of(const char *node, const char *state) {
     Message *msg = post_notice(TOPIC_NODE);
-    if (msg != NULL && codec_put_string(&msg, node, strlen(node)) == 0 &&
-        codec_put_string(&msg, state, strlen(state)) == 0)
+    if (msg != NULL && payload_put_string(&msg, node, strlen(node)) == 0 &&
+        payload_put_string(&msg, state, strlen(state)) == 0)
         return msg;
     message_free(msg);
     log_format(LOG_ERROR, "", "out of memory: nobody was told that node %s is %s", node, state);
@@ -214,7 +214,7 @@ static void tell_joined(void *link, const char *name, size_t len, uint64_t pid) 
 static void answer_name(const Record *r) {
     Message *msg = message_new(MESSAGE_REPLY, 16);
     uint64_t pid = names_find((const char *)r->payload, r->size);
-    if (msg == NULL || (pid != 0 ? codec_put_pid(&msg, pid) : codec_put_nil(&msg)) < 0) {
+    if (msg == NULL || (pid != 0 ? payload_put_pid(&msg, pid) : payload_put_nil(&msg)) < 0) {
         message_free(msg); /* the asker's deadline ends it */
         return;
     }

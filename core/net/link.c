@@ -12,8 +12,8 @@
 #include "ground/log.h"
 #include "ground/metrics.h"
 #include "mail/atom.h"
-#include "mail/codec.h"
 #include "mail/mailbox.h"
+#include "mail/payload.h"
 #include "mail/post.h"
 #include "mail/registry.h"
 #include "net/bytes.h"
@@ -383,7 +383,7 @@ static int name_it(Link *l, const Record *r, Message **msg) {
     if (n == NULL) return fault(l, "a handler's name that was not announced");
     if (n->atom == 0) n->atom = atom_find(n->text, n->len);
     if (((*msg)->name = n->atom) != 0) return 0;
-    int err = codec_put_string(msg, n->text, n->len);
+    int err = payload_put_string(msg, n->text, n->len);
     (*msg)->flags |= MESSAGE_NAMED;
     (*msg)->argc = 0;
     return err;
@@ -392,7 +392,7 @@ static int name_it(Link *l, const Record *r, Message **msg) {
 /* The sender had no atom for the name; we may have one. */
 static void intern_name(Message *msg) {
     size_t len;
-    const char *text = codec_first_string(msg, &len);
+    const char *text = payload_first_string(msg, &len);
     uint32_t atom = text != NULL ? atom_find(text, len) : 0;
     if (atom == 0) return;
     size_t used = (size_t)((const unsigned char *)text + len - msg->bytes);
@@ -436,7 +436,7 @@ static int deliver(Link *l, const Record *r) {
     int err;
     Message *msg = message_from(l, r, &err);
     if (msg == NULL) return err;
-    if (!codec_adopt(msg, rename_pid, l)) err = fault(l, "values that are none");
+    if (!payload_adopt(msg, rename_pid, l)) err = fault(l, "values that are none");
     else if (!rename_pid(l, &msg->to) || pid_node(msg->to) != 0) err = fault(l, "a message for another node");
     else if (msg->from != 0 && (pid_node(msg->from) != 0 || !rename_pid(l, &msg->from)))
         err = fault(l, "a message in another node's name");

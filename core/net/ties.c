@@ -5,7 +5,7 @@
 #include <uv.h>
 #include "ground/log.h"
 #include "ground/pool.h"
-#include "mail/codec.h"
+#include "mail/payload.h"
 #include "mail/pid.h"
 #include "mail/post.h"
 
@@ -123,7 +123,7 @@ void ties_unask(Ties *t, uint64_t ref, uint64_t asker) { take(&t->asks, ref, ask
 
 static void tell(MessageKind kind, uint64_t to, uint64_t from, uint64_t ref) {
     Message *msg = message_new(kind, 16);
-    if (msg == NULL || (kind != MESSAGE_DEMONITOR && codec_put_string(&msg, "noconnection", 12) < 0)) {
+    if (msg == NULL || (kind != MESSAGE_DEMONITOR && payload_put_string(&msg, "noconnection", 12) < 0)) {
         message_free(msg);
         log_format(LOG_ERROR, "", "out of memory: a notice of a broken link was lost");
         return;

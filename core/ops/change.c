@@ -8,6 +8,7 @@
 #include "mail/atom.h"
 #include "mail/codec.h"
 #include "mail/names.h"
+#include "mail/payload.h"
 #include "mail/pid.h"
 #include "mail/post.h"
 #include "ops/request.h"
@@ -47,7 +48,7 @@ static void do_stop(Request *r) {
     if (pid == 0) return;
     if (reason == NULL) reason = "normal", len = 6;
     Message *msg = message_new(MESSAGE_STOP, len + 8);
-    if (msg == NULL || codec_put_string(&msg, reason, len) < 0) {
+    if (msg == NULL || payload_put_string(&msg, reason, len) < 0) {
         message_free(msg);
         request_error(r, "refused", "out of memory");
         return;
@@ -137,7 +138,7 @@ static void do_send(Request *r) {
     if (pid == 0) return;
     Message *msg = message_new(MESSAGE_SEND, 64);
     if (msg != NULL && (msg->name = atom_find(name, len)) == 0) {
-        if (codec_put_string(&msg, name, len) < 0) {
+        if (payload_put_string(&msg, name, len) < 0) {
             message_free(msg);
             msg = NULL;
         } else {

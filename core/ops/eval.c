@@ -18,7 +18,6 @@
 #include "ground/clock.h"
 #include "ground/log.h"
 #include "mail/atom.h"
-#include "mail/codec.h"
 #include "mail/names.h"
 #include "mail/post.h"
 #include "run/loop.h"

@@ -12,6 +12,7 @@
 #include "ground/clock.h"
 #include "mail/codec.h"
 #include "mail/message.h"
+#include "mail/payload.h"
 
 /* ---- the codec ---- */
 
@@ -62,7 +63,7 @@ static int codec(lua_State *L) {
     }
     uint64_t decoded = clock_now();
 
-    bool verified = count == last - 1 && codec_valid(msg);
+    bool verified = count == last - 1 && payload_valid(msg);
     for (int i = 0; verified && i < count; i++) verified = same(L, 2 + i, last + 1 + i) && same(L, last + 1 + i, 2 + i);
     lua_createtable(L, 0, 4);
     lua_pushnumber(L, (lua_Number)(encoded - began) / (lua_Number)times);

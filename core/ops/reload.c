@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
+#include "actor/outcome.h"
 #include "actor/rollout.h"
 #include "ground/map.h"
 #include "mail/pid.h"
@@ -21,12 +22,12 @@ typedef struct Rolling {
     char message[CHANGE_TEXT_MAX];
 } Rolling;
 
-static void write_report(Text *t, const RolloutReport *r) {
+static void write_report(Text *t, const Outcome *r) {
     const Change *c = r->change;
     char file[CHANGE_PATH_MAX], who[PID_TEXT_MAX], line[1024];
     int at;
     json_bool(t, "ok", r->ok);
-    rollout_line(r, line, sizeof line);
+    outcome_line(r, line, sizeof line);
     json_words(t, "text", line);
     json_integer(t, "actors", r->taken);
     json_integer(t, "gone", r->gone);
@@ -78,7 +79,7 @@ static void finish(void *argument) { /* on the loop's thread */
     free(rolling);
 }
 
-static void on_done(void *context, const RolloutReport *report) { /* on the rollout's thread */
+static void on_done(void *context, const Outcome *report) { /* on the rollout's thread */
     Rolling *rolling = context;
     rolling->ok = report->ok;
     if (report->ok) {

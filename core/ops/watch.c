@@ -23,7 +23,7 @@ static struct { /* the loop's thread alone */
     uv_timer_t quiet, rescan;
 } watch;
 
-static void on_done(void *unused, const RolloutReport *report) { (void)unused, (void)report; }
+static void on_done(void *unused, const Outcome *report) { (void)unused, (void)report; }
 
 static void on_quiet(uv_timer_t *timer) {
     RolloutOptions options = {.done = on_done};

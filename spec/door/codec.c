@@ -1,4 +1,4 @@
-/* door.codec - core/mail/codec.c, message.c and pid.h for specs. A message is a userdata that owns it. */
+/* door.codec - core/mail/codec.c, payload.c, message.c and pid.h for specs. A message is a userdata that owns it. */
 #include "mail/codec.h"
 #include <lauxlib.h>
 #include <lua.h>
@@ -6,6 +6,7 @@
 #include <string.h>
 #include <uv.h>
 #include "mail/message.h"
+#include "mail/payload.h"
 #include "mail/pid.h"
 
 int luaopen_door_codec(lua_State *L);
@@ -101,7 +102,7 @@ static int letter_excerpt(lua_State *L) {
     bool cut = false;
     letter->msg = message_new(MESSAGE_SEND, 0);
     if (letter->msg == NULL) return luaL_error(L, "not enough memory");
-    int err = codec_put_excerpt(&letter->msg, msg, depth, room, &cut);
+    int err = payload_put_excerpt(&letter->msg, msg, depth, room, &cut);
     if (err < 0) return result(L, err);
     lua_pushboolean(L, cut);
     return 2;
@@ -115,8 +116,8 @@ static int letter_overfull(lua_State *L) {
     CodecError err = {""};
     size_t mark;
     (*msg)->size = (*msg)->room = MESSAGE_SIZE_MAX;
-    int codes[] = {codec_encode(L, 2, 2, msg, &err), codec_put_nil(msg), codec_put_integer(msg, 1),
-                   codec_put_string(msg, "", 0), codec_open_table(msg, false, &mark)};
+    int codes[] = {codec_encode(L, 2, 2, msg, &err), payload_put_nil(msg), payload_put_integer(msg, 1),
+                   payload_put_string(msg, "", 0), payload_open_table(msg, false, &mark)};
     (*msg)->size = size;
     (*msg)->room = room;
     int count = sizeof codes / sizeof *codes;
@@ -141,7 +142,7 @@ static int letter_decode(lua_State *L) {
 }
 
 static int letter_valid(lua_State *L) {
-    lua_pushboolean(L, codec_valid(check(L)));
+    lua_pushboolean(L, payload_valid(check(L)));
     return 1;
 }
 
@@ -206,34 +207,34 @@ static int letter_deadline(lua_State *L) {
 }
 
 static int letter_put_nil(lua_State *L) {
-    return result(L, codec_put_nil(check_writable(L)));
+    return result(L, payload_put_nil(check_writable(L)));
 }
 
 static int letter_put_boolean(lua_State *L) {
-    return result(L, codec_put_boolean(check_writable(L), lua_toboolean(L, 2)));
+    return result(L, payload_put_boolean(check_writable(L), lua_toboolean(L, 2)));
 }
 
 static int letter_put_integer(lua_State *L) {
-    return result(L, codec_put_integer(check_writable(L), luaL_checkinteger(L, 2)));
+    return result(L, payload_put_integer(check_writable(L), luaL_checkinteger(L, 2)));
 }
 
 static int letter_put_number(lua_State *L) {
-    return result(L, codec_put_number(check_writable(L), luaL_checknumber(L, 2)));
+    return result(L, payload_put_number(check_writable(L), luaL_checknumber(L, 2)));
 }
 
 static int letter_put_string(lua_State *L) {
     size_t len;
     const char *s = luaL_checklstring(L, 2, &len);
-    return result(L, codec_put_string(check_writable(L), s, len));
+    return result(L, payload_put_string(check_writable(L), s, len));
 }
 
 static int letter_put_pid(lua_State *L) {
-    return result(L, codec_put_pid(check_writable(L), (uint64_t)luaL_checkinteger(L, 2)));
+    return result(L, payload_put_pid(check_writable(L), (uint64_t)luaL_checkinteger(L, 2)));
 }
 
 static int letter_open(lua_State *L) {
     size_t mark;
-    int err = codec_open_table(check_writable(L), lua_toboolean(L, 2), &mark);
+    int err = payload_open_table(check_writable(L), lua_toboolean(L, 2), &mark);
     if (err < 0) return result(L, err);
     lua_pushinteger(L, (lua_Integer)mark);
     return 1;
@@ -241,7 +242,7 @@ static int letter_open(lua_State *L) {
 
 static int letter_close(lua_State *L) {
     Message **msg = check_writable(L);
-    return result(L, codec_close_table(msg, (size_t)luaL_checkinteger(L, 2), (unsigned)luaL_checkinteger(L, 3)));
+    return result(L, payload_close_table(msg, (size_t)luaL_checkinteger(L, 2), (unsigned)luaL_checkinteger(L, 3)));
 }
 
 static int push_bytes(lua_State *L, const char *s, size_t len) {
@@ -252,13 +253,13 @@ static int push_bytes(lua_State *L, const char *s, size_t len) {
 
 static int letter_first_string(lua_State *L) {
     size_t len = 0;
-    const char *s = codec_first_string(check(L), &len);
+    const char *s = payload_first_string(check(L), &len);
     return push_bytes(L, s, len);
 }
 
 static int letter_first_field(lua_State *L) {
     size_t len = 0;
-    const char *s = codec_first_field(check(L), luaL_checkstring(L, 2), &len);
+    const char *s = payload_first_field(check(L), luaL_checkstring(L, 2), &len);
     return push_bytes(L, s, len);
 }
 
@@ -268,7 +269,7 @@ static int letter_show(lua_State *L) {
     size_t cap = (size_t)luaL_optinteger(L, 4, 4096);
     char *out = malloc(cap); /* not a byte more than we say */
     if (out == NULL && cap > 0) return luaL_error(L, "not enough memory");
-    size_t len = codec_show(msg, (int)luaL_optinteger(L, 2, 0), (int)luaL_optinteger(L, 3, 10), out, cap);
+    size_t len = payload_show(msg, (int)luaL_optinteger(L, 2, 0), (int)luaL_optinteger(L, 3, 10), out, cap);
     bool ended = cap == 0 ? len == 0 : len < cap && out[len] == '\0';
     if (cap == 0) lua_pushliteral(L, "");
     else lua_pushlstring(L, out, ended ? len : 0);
@@ -363,7 +364,7 @@ int luaopen_door_codec(lua_State *L) {
     lua_setfield(L, -2, "ARGS_MAX");
     lua_pushinteger(L, MESSAGE_SIZE_MAX);
     lua_setfield(L, -2, "SIZE_MAX");
-    lua_pushinteger(L, CODEC_DEPTH_MAX);
+    lua_pushinteger(L, MESSAGE_DEPTH_MAX);
     lua_setfield(L, -2, "DEPTH_MAX");
     return 1;
 }

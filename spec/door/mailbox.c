@@ -10,8 +10,8 @@
 #include <uv.h>
 #include "ground/clock.h"
 #include "ground/pool.h"
-#include "mail/codec.h"
 #include "mail/overflow.h"
+#include "mail/payload.h"
 
 int luaopen_door_mailbox(lua_State *L);
 
@@ -149,7 +149,7 @@ static int door_cut(lua_State *L) {
             msg->name = (uint32_t)lua_tointeger(L, -1);
         } else {
             const char *name = lua_tolstring(L, -1, &len);
-            codec_put_string(&msg, name, len);
+            payload_put_string(&msg, name, len);
             msg->flags = MESSAGE_NAMED;
         }
         msg->ref = (uint64_t)i;

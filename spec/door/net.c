@@ -5,6 +5,7 @@
 #include <string.h>
 #include <uv.h>
 #include "mail/codec.h"
+#include "mail/payload.h"
 #include "mail/pid.h"
 #include "net/address.h"
 #include "net/bytes.h"
@@ -130,7 +131,7 @@ static int door_adopt(lua_State *L) {
     Message *msg = message_new(MESSAGE_SEND, 0);
     if (codec_encode(L, 1, lua_gettop(L), &msg, &why) < 0) return luaL_error(L, "%s", why.text);
     lua_settop(L, 0);
-    if (!codec_adopt(msg, to_node_9, &count)) {
+    if (!payload_adopt(msg, to_node_9, &count)) {
         message_free(msg);
         return 0;
     }

@@ -390,7 +390,7 @@ add("look", "groups", {{"pattern", optional = true}}, "groups and their members"
                                                      {"MEMBERS", group_row}}, counted("group", "groups"))})
 add("look", "node", {}, "the node: version, uptime, workers, settings, counters",
     {begin = anything {"name", "version", "uptime", "os_pid", "workers"}})
-add("look", "nodes", {}, "the members this node knows", 
+add("look", "nodes", {}, "the members this node knows",
     {list = true, begin = table_of({{"NAME", "name", least = 8, colour = "bold"},
                                     {"", function(row) return row.own and "this one" or nil end}},
                                    counted("node", "nodes"))})

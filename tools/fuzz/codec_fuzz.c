@@ -1,7 +1,7 @@
 /* codec_fuzz.c - libFuzzer target: any bytes as a message's payload.
  *
  * The first byte is argc, the lowest bit of the second says MESSAGE_NAMED, the rest is the payload. What must
- * hold: nothing reads a byte too far or falls; codec_decode takes exactly what codec_valid takes; what was
+ * hold: nothing reads a byte too far or falls; codec_decode takes exactly what payload_valid takes; what was
  * decoded encodes, and comes back equal. */
 #include <lauxlib.h>
 #include <lua.h>
@@ -12,6 +12,7 @@
 #include <string.h>
 #include "mail/codec.h"
 #include "mail/message.h"
+#include "mail/payload.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -64,29 +65,29 @@ static void look(const Message *msg) {
     char text[300];
     size_t len;
     const unsigned char *end = msg->bytes + msg->size;
-    const char *s = codec_first_string(msg, &len);
+    const char *s = payload_first_string(msg, &len);
     MUST(s == NULL || (const unsigned char *)s + len <= end);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        s = codec_first_field(msg, keys[i], &len);
+        s = payload_first_field(msg, keys[i], &len);
         MUST(s == NULL || (const unsigned char *)s + len <= end);
     }
     for (size_t cap = 0; cap <= sizeof text; cap = cap * 3 + 1) {
         char *out = malloc(cap > 0 ? cap : 1); /* a block of its own, so that a byte too many is seen */
         MUST(out != NULL);
         for (int index = -1; index < 3; index++) {
-            len = codec_show(msg, index, index + 1, out, cap);
+            len = payload_show(msg, index, index + 1, out, cap);
             MUST(cap == 0 ? len == 0 : len < cap && out[len] == '\0');
         }
-        len = codec_show(msg, msg->argc - 1, CODEC_DEPTH_MAX + 5, out, cap);
+        len = payload_show(msg, msg->argc - 1, MESSAGE_DEPTH_MAX + 5, out, cap);
         MUST(cap == 0 ? len == 0 : len < cap && out[len] == '\0');
         free(out);
     }
     for (size_t room = 0; room <= 4096; room = room * 4 + 1) {
-        for (int depth = 0; depth < CODEC_DEPTH_MAX; depth = depth * 3 + 1) {
+        for (int depth = 0; depth < MESSAGE_DEPTH_MAX; depth = depth * 3 + 1) {
             bool cut = false;
             Message *excerpt = message_new(MESSAGE_SEND, 0);
-            MUST(excerpt != NULL && codec_put_excerpt(&excerpt, msg, depth, room, &cut) == 0);
-            MUST(excerpt->argc == 1 && codec_valid(excerpt) && excerpt->size <= room + 64 + 16u * (unsigned)depth);
+            MUST(excerpt != NULL && payload_put_excerpt(&excerpt, msg, depth, room, &cut) == 0);
+            MUST(excerpt->argc == 1 && payload_valid(excerpt) && excerpt->size <= room + 64 + 16u * (unsigned)depth);
             message_free(excerpt);
         }
     }
@@ -104,7 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(msg->bytes, data + 2, size - 2);
 
     look(msg);
-    bool valid = codec_valid(msg);
+    bool valid = payload_valid(msg);
     int count = codec_decode(L, msg);
     MUST(valid == (count >= 0));
     MUST(lua_gettop(L) == (valid ? count : 0));
@@ -114,7 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         CodecError err;
         MUST(again != NULL && codec_encode(L, 1, count, &again, &err) == 0);
         MUST(lua_gettop(L) == count && again->argc == count);
-        MUST(codec_valid(again));
+        MUST(payload_valid(again));
         look(again);
         MUST(codec_decode(L, again) == count);
         for (int i = 1; i <= count; i++) MUST(same(L, i, count + i));
