@@ -332,7 +332,7 @@ void reload_resumes(Actor *a) {
     Reload *r = a->reload;
     r->touched = true;
     if (!r->measures) return;
-    a->handled = (uint32_t)config.slice_messages - 1; /* one message a turn: its time is the handler's */
+    a->enough = atomic_load_explicit(&a->handled, memory_order_relaxed) + 1; /* a turn's time is its handler's, then */
     r->began = clock_real();
 }
 

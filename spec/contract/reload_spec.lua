@@ -389,6 +389,7 @@ describe("a reload", function()
         guy(1)
         local pids = {}
         for i = 1, 4 do pids[i] = throng.spawn_with({name = i == 4 and "a" or nil}, "guy") end
+        for i = 1, 4 do pids[i]:ask "hunger" end -- who is not born yet migrates nothing
         guy(2, "function Guy:migrate() self.hunger = 1000 if throng.self() == throng.whereis 'a' then "
           .. "assert(throng.register 'a is ready', 'not twice') "
           .. "else while not throng.whereis 'a has worked' do end end end")
@@ -416,10 +417,12 @@ describe("a reload", function()
         guy(1)
         local pids = {}
         for i = 1, 3 do pids[i] = throng.spawn "guy" end
+        for i = 1, 3 do pids[i]:ask "hunger" end
         -- in its migrate, the second one waits for a word; killed in there, the others get the version
         guy(2, "function Guy:migrate() if throng.self() == throng.whereis 'second' then throng.register 'inside' "
           .. "while true do end end end")
         local second = throng.spawn_with({name = "second"}, "guy")
+        second:ask "hunger"
         throng.fork(function()
           while not throng.whereis 'inside' do throng.sleep(1) end
           throng.kill(second)

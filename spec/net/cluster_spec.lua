@@ -151,7 +151,7 @@ describe("a node that is lost", function()
     local b = node.start {files = {["echo.lua"] = "local throng, Me = require 'throng', {} " .. HELD .. " return Me"},
       main = "echo.lua", options = {"--name", "b", "--join", a.address}, env = {THRONG_RUN_DIR = cluster.dir()}}
     a:read_until "say: nil same true"
-    b:signal "STOP"
+    b:freeze()
     a:read_until("node b is down: not a word for 300 ms", 20)
     lost(a)
     b:signal "CONT"
@@ -186,7 +186,7 @@ describe("a node that is lost", function()
     local b = node.start {files = {["echo.lua"] = "local throng, Me = require 'throng', {} " .. HELD .. " return Me"},
       main = "echo.lua", options = {"--name", "b", "--join", a.address}, env = {THRONG_RUN_DIR = cluster.dir()}}
     a:read_until "ready"
-    b:signal "STOP"
+    b:freeze()
     a:signal "INT"
     local refused, grew = a:read_until("refused (%a+) grew (%d+)", 20)
     assert.are.equal("true", refused)

@@ -195,6 +195,18 @@ function Node:signal(name)
   self.child:signal(SIGNALS[name] or math.tointeger(name) or error("no signal is named " .. tostring(name), 3))
 end
 
+--- Stops it as by a debugger, and returns when all of its threads stand still.
+function Node:freeze()
+  self.child:signal(SIGNALS.STOP)
+  local tasks, deadline = ("/proc/%d/task"):format(self.child:pid()), os.time() + TIMEOUT
+  repeat
+    local moving = false
+    local list <close> = assert(io.popen("cat " .. tasks .. "/*/stat"))
+    for line in list:lines() do moving = moving or line:match("%) (%a)") ~= "T" end
+    assert(os.time() < deadline, "it does not stand still")
+  until not moving
+end
+
 function Node:write(text) self.child:write(text) end
 
 function Node:end_input() self.child:end_input() end

@@ -157,7 +157,7 @@ function scenario.run(o)
   local started = scenario.start(o)
   local r = started:wait(type(o) == "table" and o.timeout or nil)
   if r.code ~= (type(o) == "table" and o.code or 0) then
-    error(("exit code %s, signal %s"):format(r.code, r.signal), 2)
+    error(("exit code %s, signal %s\n%s"):format(r.code, r.signal, r.err:sub(-2000)), 2)
   end
   local results = r.json and r.json.results or {}
   scenario.last = r
