@@ -284,8 +284,10 @@ local function take_along(self, cause)
   if cause.lane == cause then return end
   local first = self.strategy == "one_for_all" and 1 or cause.at
   local group = table.move(self.children, first, #self.children, 1, {})
+  for _, child in ipairs(group) do child.doomed = true end -- who ends by himself before his turn is no other failure
   for at = #group, 1, -1 do
     local child = group[at]
+    child.doomed = nil
     if pid_of(child) then halt(child) end
     if child.state == "stopping" and not pid_of(child) then -- else somebody else has taken it over meanwhile
       if child.restart == "temporary" then retire(self, child, "shutdown") else again(child) end
@@ -379,6 +381,8 @@ function Supervisor:on_exit(pid, reason)
   if child and child.pid == pid then
     if self.ending then
       child.pid = nil
+    elseif child.doomed then
+      child.pid, child.state, child.reason = nil, "stopping", reason
     elseif fail(self, child, reason) then
       revive(self, child.lane)
     end

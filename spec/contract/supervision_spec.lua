@@ -167,6 +167,26 @@ describe("a supervisor", function()
     ]]})
   end)
 
+  it("counts no second failure when one ends by himself while the group is taken down", function()
+    assert.are.same({{"a running 1", "b running 1", "c running 1"}}, {run([[
+      function Me:init()
+        local b = child("b")
+        b.module = "last"
+        local pid = tree {strategy = "one_for_all", intensity = {count = 1, seconds = 3600}, children = {child "a", b, child "c"}}
+        throng.kill(throng.whereis "c")
+        wait(function() return #events >= 4 and supervisor.child(pid, "c") end)
+        done(states(pid))
+      end
+    ]], {last = [[
+      function Me:terminate()
+        local a = throng.whereis "a"
+        throng.kill(a)
+        throng.await(a, 10000)
+        throng.sleep(1)
+      end
+    ]]})})
+  end)
+
   it("restarts permanent children whyever they ended, transient ones after a failure, temporary ones never", function()
     for strategy, expected in pairs {
       one_for_one = {"permanent running 4", "transient stopped 2"},
@@ -183,7 +203,10 @@ describe("a supervisor", function()
             wait(function() return #downs == 1 end)
             downs = {}
             if name == "temporary" then return end
-            wait(function() return supervisor.child(pid, name) or select(2, supervisor.child(pid, name)).code == "stopped" end)
+            wait(function()
+              local there, why = supervisor.child(pid, name)
+              return there or why.code == "stopped"
+            end)
           end
           leaves("temporary", "crash")
           leaves("permanent", "kill")
