@@ -369,6 +369,11 @@ describe("the intensity", function()
           local before = throng.stats().spawned
           local e = try(tree, {strategy = %q, intensity = {count = 10, seconds = 3600},
                                children = {child "a", failing("b", "fails"), child "c"}}, {link = false})
+          wait(function() -- all was sent before the supervisor ended, and may be heard after
+            local _, ups = table.concat(events, ","):gsub("up a", "")
+            local _, ends = table.concat(events, ","):gsub("end a", "")
+            return ends > 0 and ends == ups and events[#events] == "end a"
+          end)
           done(throng.stats().spawned - before, e.reason.code, e.reason.message, events)
         end
       ]]):format(strategy))
