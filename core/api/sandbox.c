@@ -98,10 +98,9 @@ static void learn(lua_State *L, Lib *lib, const char *const *only) {
 
 /* ---- our own and the special ones ---- */
 
-static int print(lua_State *L) {
+const char *sandbox_line(lua_State *L, size_t *len) {
     int n = lua_gettop(L);
     luaL_Buffer b;
-    size_t len;
     for (int i = 1; i <= n; i++) {
         luaL_tolstring(L, i, NULL);
         lua_replace(L, i);
@@ -109,12 +108,17 @@ static int print(lua_State *L) {
     luaL_buffinit(L, &b);
     for (int i = 1; i <= n; i++) {
         if (i > 1) luaL_addchar(&b, '\t');
-        const char *text = lua_tolstring(L, i, &len);
-        luaL_addlstring(&b, text, len);
+        const char *text = lua_tolstring(L, i, len);
+        luaL_addlstring(&b, text, *len);
     }
     luaL_addchar(&b, '\n');
     luaL_pushresult(&b);
-    const char *text = lua_tolstring(L, -1, &len);
+    return lua_tolstring(L, -1, len);
+}
+
+static int print(lua_State *L) {
+    size_t len;
+    const char *text = sandbox_line(L, &len);
     vm_of(L)->impure = true;
     fwrite(text, 1, len, stdout); /* one call, so lines of several actors do not mix */
     fflush(stdout);

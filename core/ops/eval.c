@@ -15,6 +15,7 @@
 #include "actor/report.h"
 #include "actor/visit.h"
 #include "api/api.h"
+#include "api/sandbox.h"
 #include "ground/clock.h"
 #include "ground/log.h"
 #include "mail/atom.h"
@@ -203,7 +204,6 @@ static void out_add(Eval *e, const char *bytes, size_t len) {
 static int print(lua_State *L) {
     int n = lua_gettop(L);
     Guest *guest = guest_of(L);
-    luaL_Buffer b;
     size_t len;
     if (guest == NULL || guest->over != over) { /* called later, by a handler or a fork */
         lua_getglobal(L, "print");
@@ -211,19 +211,7 @@ static int print(lua_State *L) {
         lua_call(L, n, 0);
         return 0;
     }
-    for (int i = 1; i <= n; i++) {
-        luaL_tolstring(L, i, NULL);
-        lua_replace(L, i);
-    }
-    luaL_buffinit(L, &b);
-    for (int i = 1; i <= n; i++) {
-        if (i > 1) luaL_addchar(&b, '\t');
-        const char *text = lua_tolstring(L, i, &len);
-        luaL_addlstring(&b, text, len);
-    }
-    luaL_addchar(&b, '\n');
-    luaL_pushresult(&b);
-    const char *text = lua_tolstring(L, -1, &len);
+    const char *text = sandbox_line(L, &len);
     out_add(eval_of(guest), text, len);
     if (atomic_load_explicit(&guest->stop, memory_order_relaxed) != 0) { /* not one more instruction */
         scheduler_expire();

@@ -58,6 +58,29 @@ describe("the console's reload", function()
   end)
 end)
 
+describe("a canary", function()
+  it("is measured, and counts its messages as ever", function()
+    local n = node.start {files = {["guy.lua"] = GUY:format(1, ""), ["main.lua"] = ROOT}}
+    n:read_until "ready"
+    local c, other = console.connect(n), console.connect(n)
+    write(n, "guy.lua", GUY:format(2, ""))
+    local id = c:begin("reload", {module = "guy", canary = 2, watch = 300})
+    local taken
+    repeat
+      for _, row in ipairs(select(2, other:ask("versions", {module = "guy"}))) do
+        taken = taken or (row.actors == 2 and row.version)
+      end
+    until taken
+    for _ = 1, 20 do
+      for i = 1, 5 do other:ask("send", {pid = "guy " .. i, name = "tick"}) end
+    end
+    assert.matches("^2 canaries: %d+ messages, 0 crashes", c:finish(id).value.canary)
+    for _, row in ipairs(select(2, other:ask("ps", {pattern = "guy "}))) do assert.equal(21, row.messages, row.name) end
+    n:signal "TERM"
+    n:wait()
+  end)
+end)
+
 describe("throng run --watch", function()
   it("reloads what is saved, several files as one change, by renaming, and says what came of it", function()
     local n = node.start {options = {"--watch"}, files = {
