@@ -27,6 +27,6 @@ void sandbox_fill(lua_State *L, int table);
 
 /* Pushes a new table that gets the methods of pids as they are used: their metatable. */
 void sandbox_push_pids(lua_State *L);
-/* The arguments as print writes them, with the newline: one string, left on top of the stack. Raises as tostring may. */
+/* The arguments as print writes them, with the newline: one string, left on top of the stack. May raise. */
 const char *sandbox_line(lua_State *L, size_t *len);
 #endif
