@@ -15,6 +15,7 @@ describe("actors on two nodes", function()
       function Me:on_publish(...) return throng.publish(...) end
       function Me:on_nodes() return throng.nodes() end
       function Me:on_open() return throng.register "open" end
+      function Me:on_small(limit) return throng.spawn_with({mailbox = {limit = limit}}, "echo") end
     ]], {"--set", "net.message=3m"}, {
       echo = [[
         function Me:init() self.got, self.heard = {}, {} end
@@ -273,6 +274,19 @@ describe("actors on two nodes", function()
             has(root:ask("nodes"), throng.node())}
     ]]
     assert.are.same({4, true, true, 1, "unreachable", true, "a", true}, found)
+  end)
+
+  it("hear of a full mailbox there by an ask; what is sent is a dead letter there", function()
+    local code, took, letters = table.unpack(on_b [[
+      local small, before, took = root:ask("small", 2), root:ask("stats").dead_full, 0
+      small:send("wait", 1e6)
+      for i = 1, 8 do took = took + (small:send("add", i) and 1 or 0) end
+      local e = try(throng.ask_within, 60000, small, "got")
+      throng.kill(small)
+      done {e.code, took, root:ask("stats").dead_full - before}
+    ]])
+    assert.are.same({"full", 8}, {code, took})
+    assert.is_true(letters >= 6, letters) -- the ask's own, too, and one more if the first was begun late
   end)
 
   it("are shown by their nodes' consoles, as are the nodes", function()
