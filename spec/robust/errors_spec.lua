@@ -85,7 +85,7 @@ describe("a handler that raises", function()
 
   it("as an error in terminate, is logged and ends it all the same", function()
     local r = world.run {files = {["doer.lua"] = doer("", "function Doer:terminate() error 'late' end")}, body = [[
-      local pid = check.begin({}, "doer")
+      local pid = check.begin({wait = 600000}, "doer") -- who is stopped before its init is done has no terminate
       throng.stop(pid, "enough")
       check.fate(pid)
       check.same(1, check.downs(pid))
