@@ -2,7 +2,7 @@
  * Threads: whoever holds the text. */
 #ifndef OPS_FLAME_H
 #define OPS_FLAME_H
-#include "ops/json.h"
+#include "ground/json.h"
 
 /* Appends the picture of `folded` (lines "frame;frame;frame count\n"; those that begin with the same frames must stand
  * together) to *out. What is too narrow to be seen is left out. A line that is no such line is passed over. */

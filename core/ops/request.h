@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "ops/json.h"
+#include "ground/json.h"
 
 typedef struct Request Request;
 

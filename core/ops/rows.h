@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "actor/visit.h"
+#include "ground/json.h"
 #include "ground/map.h"
-#include "ops/json.h"
 
 typedef struct Name {
     uint64_t pid;

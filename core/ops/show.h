@@ -8,7 +8,7 @@
 #define OPS_SHOW_H
 #include <lua.h>
 #include <stdbool.h>
-#include "ops/json.h"
+#include "ground/json.h"
 
 #define SHOW_DEPTH_MAX 32
 

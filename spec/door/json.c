@@ -1,5 +1,5 @@
 /* door.json - core/ops/json.c for specs. */
-#include "ops/json.h"
+#include "ground/json.h"
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>

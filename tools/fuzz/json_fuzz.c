@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "ops/json.h"
+#include "ground/json.h"
 #include "ops/path.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

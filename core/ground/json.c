@@ -1,4 +1,4 @@
-#include "ops/json.h"
+#include "ground/json.h"
 
 #include <errno.h>
 #include <math.h>

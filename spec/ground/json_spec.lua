@@ -1,4 +1,4 @@
---- core/ops/json.c
+--- core/ground/json.c
 local json = require "door.json"
 
 describe("json", function()

@@ -3,8 +3,8 @@
  * Strings of Lua hold any bytes, JSON's do not: a byte that is not part of valid UTF-8 is written as the escape of the
  * code point U+DC80 + (byte - 128), and read back as that byte. Numbers: what fits a 64-bit integer is one, all else is
  * a double, written so that it reads back the same; infinities and NaN are null. Threads: whoever holds it. */
-#ifndef OPS_JSON_H
-#define OPS_JSON_H
+#ifndef GROUND_JSON_H
+#define GROUND_JSON_H
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
