@@ -209,6 +209,16 @@ static bool has_name(const Behaviour *b, const char *const *names, size_t count)
     return false;
 }
 
+/* Spawns take it, and it is of our files: what came from other nodes has none here. */
+static bool is_ours(const Behaviour *b) { return b->source->origin == NULL && behaviour_state(b).current; }
+
+/* The node from which code under that name came; NULL: none did. */
+static const char *origin_of(const char *name) {
+    for (const Behaviour *b = behaviour_next(NULL); b != NULL; b = behaviour_next(b))
+        if (b->source->origin != NULL && has_name(b, &name, 1)) return b->source->origin;
+    return NULL;
+}
+
 static bool is_touched(const Change *c, const Behaviour *b) {
     if (fresh_of(c, b->source) != b->source) return true;
     for (size_t u = 0; u < b->use_count; u++)
@@ -235,13 +245,17 @@ int change_find(const char *const *names, size_t name_count, bool force, Change 
     for (size_t i = 0; i < name_count; i++) {
         bool known = false;
         for (const Behaviour *b = behaviour_next(NULL); b != NULL && !known; b = behaviour_next(b))
-            known = behaviour_state(b).current && has_name(b, &names[i], 1);
+            known = is_ours(b) && has_name(b, &names[i], 1);
+        const char *origin = known ? NULL : origin_of(names[i]);
+        if (origin != NULL)
+            return fail(c, UV_ENOENT, STAGE_NONE, "'%s' came from node %s, its file is there: reload it there; who is "
+                        "spawned from there then has the new version", names[i], origin);
         if (!known)
             return fail(c, UV_ENOENT, STAGE_NONE, "no actor's module is named '%s', and none requires it", names[i]);
     }
     for (const Behaviour *b = behaviour_next(NULL); b != NULL; b = behaviour_next(b)) {
         const Source *s;
-        if (!behaviour_state(b).current || (name_count > 0 && !has_name(b, names, name_count))) continue;
+        if (!is_ours(b) || (name_count > 0 && !has_name(b, names, name_count))) continue;
         int err = renew(c, b->source, &s);
         for (size_t u = 0; u < b->use_count && err == 0; u++) err = renew(c, b->uses[u], &s);
         if (err < 0) return err;
@@ -250,7 +264,7 @@ int change_find(const char *const *names, size_t name_count, bool force, Change 
     do { /* a body may lead to more that has changed, and that to more who require it */
         before = c->fresh_count;
         for (const Behaviour *b = behaviour_next(NULL); b != NULL; b = behaviour_next(b)) {
-            if (!behaviour_state(b).current || pair_of(c, b) != NULL) continue;
+            if (!is_ours(b) || pair_of(c, b) != NULL) continue;
             if (!is_touched(c, b) && !(force && (name_count == 0 || has_name(b, names, name_count)))) continue;
             int err = try_it(c, b, force);
             if (err < 0) return err;
@@ -265,7 +279,7 @@ int change_back(const char *name, Change *c) {
     bool known = false;
     for (const Behaviour *b = behaviour_next(NULL); b != NULL; b = behaviour_next(b)) {
         BehaviourState state = behaviour_state(b);
-        if (!state.current || !has_name(b, &name, 1)) continue;
+        if (!is_ours(b) || !has_name(b, &name, 1)) continue;
         known = true;
         if (state.before != NULL && state.set > set) set = state.set;
     }

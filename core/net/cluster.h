@@ -33,6 +33,7 @@ typedef struct ClusterOptions {
     const char *cluster; /* the cluster's; NULL = "throng" */
     const char *listen;  /* HOST:PORT; NULL = takes no connections */
     const char *join;    /* HOST:PORT[,HOST:PORT]; NULL = dials nobody by itself */
+    const char *can;     /* what it can, see able.h; good; NULL = "" */
     const char *secret;  /* a file; NULL = the run directory's */
     bool insecure;       /* plain connections beyond loopback are fine */
 } ClusterOptions;

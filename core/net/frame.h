@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "mail/message.h"
+#include "net/able.h"
 #include "net/hmac.h"
 
 #define FRAME_VERSION 1
@@ -41,6 +42,7 @@ typedef struct Hello {
     uint16_t version, port; /* port: where it listens, 0 = it does not */
     unsigned char nonce[FRAME_NONCE];
     char cluster[FRAME_NAME_MAX + 1], name[FRAME_NAME_MAX + 1];
+    char can[ABLE_TEXT_MAX + 1];   /* what it can, see able.h */
     char host[FRAME_NAME_MAX + 1]; /* ... and on which address; "" = the one it is seen with */
 } Hello;
 
@@ -72,7 +74,8 @@ enum { /* kinds of records that are no messages */
     RECORD_LEAVE,
     RECORD_WHEREIS,     /* who has that name (payload)? An answer (MESSAGE_REPLY) to `ref` of `from` */
     RECORD_CALL,        /* `name`: a service (net/call.h), `ref`: its asker's number, payload: the question */
-    RECORD_ANSWER       /* to `ref`; `to`: what became of it; payload */
+    RECORD_ANSWER,      /* to `ref`; `to`: what became of it; payload */
+    RECORD_LOAD         /* `to`: how many actors it has */
 };
 
 typedef struct Record {

@@ -359,6 +359,19 @@ static bool rename_pid(void *context, uint64_t *pid) {
     return true;
 }
 
+bool link_adopt(Link *l, Message *msg) { return payload_adopt(msg, rename_pid, l); }
+
+bool link_adopt_pid(Link *l, uint64_t *pid) { return *pid != 0 && !bits_are_ref(*pid) && rename_pid(l, pid); }
+
+int link_tie(Link *l, bool leaves, MessageKind kind, uint64_t from, uint64_t to, uint64_t *ref) {
+    Message msg = {.kind = (uint8_t)kind, .from = from, .to = to, .ref = *ref};
+    pthread_mutex_lock(&l->lock);
+    int err = !l->up ? UV_EHOSTUNREACH : leaves ? ties_leave(&l->ties, &msg) : ties_arrive(&l->ties, &msg);
+    pthread_mutex_unlock(&l->lock);
+    *ref = msg.ref;
+    return err == TIES_DROP ? UV_EEXIST : err;
+}
+
 static int learn_name(Link *l, const Record *r) {
     Incoming *in = &l->in;
     if (r->name >= in->names_room) {

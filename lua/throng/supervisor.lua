@@ -43,6 +43,8 @@ local COUNT <const>, SECONDS <const> = 5, 10
 ---@field id? string|integer     unique in its supervisor; its name or module if not given (dynamic: a number)
 ---@field args? any[]            init's arguments; `n` if there are nils among them
 ---@field options? throng.SpawnOptions  but for link, monitor and wait
+---@field node? string           where it lives, each time it is started; as the options of these names
+---@field requires? table<string, boolean|integer|string>  with both: there if that node is up, else where it can
 ---@field restart? "permanent"|"transient"|"temporary" always (if not given), after a failure, never
 ---@field stop_timeout? number   ms that it has to stop before it is killed (5000)
 ---@field wait? number           ms that its init has (5000); a supervisor's init starts all of its children
@@ -74,7 +76,7 @@ local COUNT <const>, SECONDS <const> = 5, 10
 local RESTART <const> = {permanent = true, transient = true, temporary = true}
 local STRATEGIES <const> = {one_for_one = true, one_for_all = true, rest_for_one = true, dynamic = true}
 local FIELDS <const> = {id = true, module = true, args = true, options = true, restart = true, stop_timeout = true,
-                        wait = true}
+                        wait = true, node = true, requires = true}
 local NOT_YOURS <const> = {link = true, monitor = true, wait = true, pid = true}
 
 local function text_of(reason)
@@ -173,8 +175,18 @@ local function bury(child, pid, ms)
   end
 end
 
+--- It is being made on another node: until it is, nobody knows its pid.
+local function wait_for_pid(child)
+  local starting, pause = child.starting, 1
+  while starting and child.starting == starting and not starting.pid do
+    throng.sleep(pause)
+    pause = math.min(2 * pause, 50)
+  end
+end
+
 --- Stops its actor, if it has one. Who is at starting it has lost his turn.
 local function halt(child, ms)
+  if not pid_of(child) then wait_for_pid(child) end
   local pid = pid_of(child)
   child.turn = child.turn + 1
   child.pid, child.starting, child.halting = nil, nil, pid
@@ -190,6 +202,7 @@ local function start(self, child)
   local options = {}
   for key, value in pairs(child.options) do options[key] = value end
   options.link, options.wait = true, child.wait
+  options.node, options.requires = child.node or options.node, child.requires or options.requires
   if child.restarts > 0 then options.restarts = child.restarts end -- for crash reports
   child.turn = child.turn + 1
   child.state, child.starting, child.down = "starting", options, false
@@ -372,6 +385,9 @@ function Supervisor:init(options)
 end
 
 function Supervisor:terminate()
+  for _, child in ipairs(self.children or {}) do -- who was at starting it is no more; it is linked to us, and ends
+    if not pid_of(child) then child.starting = nil end
+  end
   stop_all(self)
 end
 
