@@ -208,6 +208,7 @@ static void run_until_over(void) {
     pthread_mutex_lock(&node.lock);
     while (!node.over) pthread_cond_wait(&node.changed, &node.lock);
     pthread_mutex_unlock(&node.lock);
+    there_end();
     if (!wait_for_all(MESSAGE_STOP, config.stop_timeout)) {
         log_format(LOG_WARN, "", "%zu actors did not stop in %lld ms: killed", registry_count(),
                    (long long)config.stop_timeout);
@@ -262,7 +263,6 @@ int node_run(const NodeOptions *o) {
     if (code == 0) {
         cluster_start();
         run_until_over();
-        there_end();
         code = node.code;
     }
     watch_close();

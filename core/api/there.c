@@ -149,7 +149,10 @@ static void end_now(void *unused) {
     ending = true;
 }
 
-void there_end(void) { loop_call(end_now, NULL); }
+void there_end(void) {
+    cluster_leave();
+    loop_call(end_now, NULL);
+}
 
 /* ---- for ours ---- */
 
@@ -317,7 +320,7 @@ static const char *who_is_up(lua_State *L) {
 static bool fits(uint32_t node, const Able *items, size_t count) {
     char set[ABLE_TEXT_MAX + 1];
     uint64_t actors;
-    if (able_of(node, set, &actors) < 0) return false;
+    if (!able_takes(node) || able_of(node, set, &actors) < 0) return false;
     for (size_t i = 0; i < count; i++)
         if (!able_is(set, &items[i])) return false;
     return true;

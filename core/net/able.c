@@ -12,6 +12,7 @@
 
 typedef struct Node {
     uint64_t actors, sent, turn; /* turn: when it was picked last */
+    bool ends;
     char set[ABLE_TEXT_MAX + 1];
 } Node;
 
@@ -152,6 +153,7 @@ void able_met(uint32_t node, const char *set) {
     if (nodes[node] == NULL) nodes[node] = calloc(1, sizeof *nodes[node]);
     if (nodes[node] != NULL) {
         nodes[node]->actors = nodes[node]->sent = 0;
+        nodes[node]->ends = false;
         snprintf(nodes[node]->set, sizeof nodes[node]->set, "%s", set);
     }
     pthread_mutex_unlock(&lock);
@@ -159,7 +161,8 @@ void able_met(uint32_t node, const char *set) {
 
 void able_told(uint32_t node, uint64_t actors) {
     pthread_mutex_lock(&lock);
-    if (nodes[node] != NULL) nodes[node]->actors = actors, nodes[node]->sent = 0;
+    if (nodes[node] != NULL && actors == UINT64_MAX) nodes[node]->ends = true;
+    else if (nodes[node] != NULL) nodes[node]->actors = actors, nodes[node]->sent = 0;
     pthread_mutex_unlock(&lock);
 }
 
@@ -197,6 +200,13 @@ int able_of(uint32_t node, char out[ABLE_TEXT_MAX + 1], uint64_t *actors) {
     return up ? 0 : UV_ENOENT;
 }
 
+bool able_takes(uint32_t node) {
+    pthread_mutex_lock(&lock);
+    bool takes = node == 0 || (is_up(node) && !nodes[node]->ends);
+    pthread_mutex_unlock(&lock);
+    return takes;
+}
+
 static bool is_all(const char *set, const Able *items, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (!able_is(set, &items[i])) return false;
@@ -208,7 +218,7 @@ uint32_t able_pick(const Able *items, size_t count, char *err, size_t err_size) 
     uint64_t least = 0, longest = 0;
     pthread_mutex_lock(&lock);
     for (uint32_t i = 0; i <= most; i++) {
-        if ((i > 0 && !is_up(i)) || !is_all(i == 0 ? ours : nodes[i]->set, items, count)) continue;
+        if ((i > 0 && (!is_up(i) || nodes[i]->ends)) || !is_all(i == 0 ? ours : nodes[i]->set, items, count)) continue;
         uint64_t actors = i == 0 ? registry_count() : nodes[i]->actors + nodes[i]->sent,
                  turn = i == 0 ? own_turn : nodes[i]->turn;
         if (best != UINT32_MAX && (actors > least || (actors == least && turn >= longest))) continue;

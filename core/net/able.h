@@ -37,6 +37,7 @@ void able_show(const Able *items, size_t count, char *out, size_t size);
 
 void able_open(const char *name, const char *set); /* ours, name and set; before other threads */
 int  able_of(uint32_t node, char out[ABLE_TEXT_MAX + 1], uint64_t *actors); /* 0, or UV_ENOENT: it is not up */
+bool able_takes(uint32_t node); /* it is up, and not about to end */
 /* The node, ours too, that is so in all of that, and has the fewest actors as far as we know: what it told last, and
  * what was sent there since; among equals each in turn. UINT32_MAX: none, and `err` says what each can. */
 uint32_t able_pick(const Able *items, size_t count, char *err, size_t err_size);
@@ -44,6 +45,6 @@ void able_sent(uint32_t node); /* one more was sent there */
 
 /* ---- for the cluster, on the loop's thread ---- */
 void able_met(uint32_t node, const char *set); /* it is up */
-void able_told(uint32_t node, uint64_t actors);
+void able_told(uint32_t node, uint64_t actors); /* UINT64_MAX: it takes none any more */
 void able_close(void);
 #endif

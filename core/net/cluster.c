@@ -552,6 +552,17 @@ fail:
     return code;
 }
 
+static void leave(void *unused) {
+    (void)unused;
+    for (Conn *c = conn_first(); c != NULL; c = conn_next(c))
+        if (conn_link(c) != NULL) link_tell(conn_link(c), &(Record){.kind = RECORD_LOAD, .to = UINT64_MAX});
+    link_flush_all();
+}
+
+void cluster_leave(void) {
+    if (is_open) loop_call(leave, NULL);
+}
+
 void cluster_start(void) {
     if (is_open) loop_call(start, NULL);
 }

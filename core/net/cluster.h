@@ -45,6 +45,7 @@ void cluster_start(void); /* from now on connections are taken and made: when th
 void cluster_close(void); /* what waits is written first, for a second at most; no worker runs any more */
 void cluster_free(void);  /* nobody sends any more */
 
+void cluster_leave(void);  /* this node is about to end: others spawn nobody here any more. Any thread */
 int  cluster_send(Message *msg); /* the post's way to other nodes: link_send */
 void cluster_flush(void);        /* a slice is over: what it sent is written */
 

@@ -75,7 +75,7 @@ enum { /* kinds of records that are no messages */
     RECORD_WHEREIS,     /* who has that name (payload)? An answer (MESSAGE_REPLY) to `ref` of `from` */
     RECORD_CALL,        /* `name`: a service (net/call.h), `ref`: its asker's number, payload: the question */
     RECORD_ANSWER,      /* to `ref`; `to`: what became of it; payload */
-    RECORD_LOAD         /* `to`: how many actors it has */
+    RECORD_LOAD         /* `to`: how many actors it has; UINT64_MAX: it is about to end, and takes none */
 };
 
 typedef struct Record {

@@ -21,8 +21,11 @@
 --- started again. "rest_for_one": those that were started after it are. "dynamic": as one_for_one, for many like
 --- children without an order, all made of the template `child`; they are stopped all at once.
 ---
+--- A child may live on another node (`node`, `requires`): when that node ends, is killed or can't be reached, the child
+--- has failed, and `requires` finds another place for it.
+---
 --- An end "normal" or "shutdown" is no failure of a "transient" child; "shutdown" is what the node and supervisors
---- stop with, and never brings a restart. A child is up when its init has ended; one that fails in init, or does not
+--- stop with, and brings no restart, but on another node: then that node ends, and not we. A child is up when its init has ended; one that fails in init, or does not
 --- end it within `wait`, has failed like any other. Only a first start by start_child is different: its error is the
 --- answer, and the child is not kept.
 ---
@@ -259,8 +262,10 @@ end
 
 -- ---- restarting ----
 
-local function comes_back(child, reason)
-  if child.restart == "temporary" or reason == "shutdown" then return false end
+--- `pid`: whose end it was. One on another node that is told to stop, and not by us, has lost its node.
+local function comes_back(child, reason, pid)
+  if child.restart == "temporary" then return false end
+  if reason == "shutdown" then return pid ~= nil and tostring(pid):find("@", 1, true) ~= nil end
   return child.restart == "permanent" or reason ~= "normal"
 end
 
@@ -271,8 +276,9 @@ end
 
 --- It ended, without having been told to. Says whether it is to be started again; may give up, and not return.
 local function fail(self, child, reason)
+  local pid = child.pid
   child.pid, child.reason = nil, reason
-  if not comes_back(child, reason) then
+  if not comes_back(child, reason, pid) then
     retire(self, child, reason)
     return false
   end
