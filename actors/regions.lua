@@ -1,8 +1,8 @@
 --- The supervisor of a world's Regions: one that dies is started again, alone, and joins the world by itself.
 local supervisor = require "throng.supervisor"
 
---- `nodes`: where they are to live, one after the other in turn; `requires`: what another node must be able to, when one
---- of those is not there any more.
+--- `nodes`: where they are to live, each in turn; `requires`: what another node must be able to, when one of those is
+--- not there any more.
 return supervisor.behaviour(function(core, count, settings, nodes, requires)
   local children = {}
   for number = 1, count do

@@ -346,9 +346,9 @@ end
 
 --- How many Regions each node has.
 local function regions_of(self)
-  local count = {}
-  for _, node in pairs(self.where) do count[node] = (count[node] or 0) + 1 end
-  return count
+  local regions = {}
+  for _, node in pairs(self.where) do regions[node] = (regions[node] or 0) + 1 end
+  return regions
 end
 
 local function list(counts, format)
@@ -371,10 +371,10 @@ end
 
 local function as_text(self, fields)
   local parts = {}
-  if self.restarts > 0 then fields[#fields + 1] = {"restarts", "%d", self.restarts} end
   for i, field in ipairs(fields) do parts[i] = ("%s " .. field[2]):format(field[1]:gsub("_", " "), field[3]) end
   if self.settings.spread then parts[#parts + 1] = "regions " .. list(regions_of(self), "%d on %s") end
   if next(self.lost_with) then parts[#parts + 1] = "of lost " .. list(self.lost_with, "%d with %s") end
+  if self.restarts > 0 then parts[#parts + 1] = ("restarts %d"):format(self.restarts) end
   return table.concat(parts, ", ")
 end
 
