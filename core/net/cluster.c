@@ -1,6 +1,5 @@
 #include "net/cluster.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,16 +16,18 @@
 #include "mail/post.h"
 #include "net/call.h"
 #include "net/conn.h"
+#include "net/directory.h"
+#include "net/gossip.h"
 #include "net/members.h"
 #include "net/secret.h"
 #include "net/targets.h"
+#include "net/watchers.h"
 #include "run/loop.h"
 
 #define TICK_MS 50
 #define SWEEP_MS 5
 #define SWEEPS_IDLE 200   /* sweeps without a stir until they stop */
 #define RETRY_MS 100
-#define YIELD_MS 1000     /* how long who need not dial waits for the other to */
 #define YOUNG_MS 2000     /* a session younger than that may not be known to the other side yet */
 #define FAREWELL_MS 1000
 #define STRANGERS_LOGGED 10 /* a second */
@@ -44,7 +45,6 @@ static struct {
     uint64_t last_tick, last_beat;
     uint64_t sessions;      /* numbers we gave out */
     unsigned idle_sweeps;
-    char (*addresses)[ADDRESS_TEXT]; /* by number: where that node listens, "" = nowhere known */
     uint64_t *heard;        /* by number: when it was last heard of */
 } cluster;
 
@@ -131,69 +131,6 @@ static void busy(void) {
     if (config.net_spin == 0) return;
     cluster.spin_until = clock_now() + (uint64_t)config.net_spin * 1000;
     uv_idle_start(&cluster.spin, on_spin);
-}
-
-/* ---- who hears of nodes coming and going ---- */
-
-/* Guards which nodes are told to be up, by number: so that who subscribes meanwhile hears of each once. */
-static pthread_mutex_t watching = PTHREAD_MUTEX_INITIALIZER;
-static bool told_up[PID_NODES];
-
-static Message *notice_of(const char *node, const char *state) {
-    Message *msg = post_notice(TOPIC_NODE);
-    if (msg != NULL && payload_put_string(&msg, node, strlen(node)) == 0 &&
-        payload_put_string(&msg, state, strlen(state)) == 0)
-        return msg;
-    message_free(msg);
-    log_format(LOG_ERROR, "", "out of memory: nobody was told that node %s is %s", node, state);
-    return NULL;
-}
-
-static void notify(const Link *l, bool up) {
-    pthread_mutex_lock(&watching);
-    told_up[link_index(l)] = up;
-    Message *msg = topic_wanted(TOPIC_NODE) ? notice_of(link_name(l), up ? "up" : "down") : NULL;
-    if (msg != NULL) post_notify(TOPIC_NODE, msg, 0);
-    pthread_mutex_unlock(&watching);
-}
-
-/* ---- gossip ---- */
-
-static void tell_node(Link *to, Link *about) {
-    unsigned char payload[FRAME_NAME_MAX + 1 + ADDRESS_TEXT];
-    const char *address = cluster.addresses[link_index(about)];
-    size_t name = strlen(link_name(about)) + 1, len = strlen(address);
-    memcpy(payload, link_name(about), name);
-    memcpy(payload + name, address, len);
-    link_tell(to, &(Record){.kind = RECORD_NODE, .name = link_index(about), .ref = link_incarnation(about), .to = 1,
-                            .payload = payload, .size = name + len});
-}
-
-static bool good_name(const char *name, size_t len) {
-    for (size_t i = 0; i < len; i++)
-        if (name[i] <= ' ' || name[i] >= 127) return false;
-    return len > 0 && len <= FRAME_NAME_MAX;
-}
-
-/* Another member tells of one: what it is called there we must know, where it is we try. */
-static uint32_t meet_node(Link *from, const Record *r) {
-    (void)from;
-    char name[FRAME_NAME_MAX + 1], address[ADDRESS_TEXT];
-    const char *text = (const char *)r->payload, *end = memchr(text, 0, r->size);
-    if (end == NULL || !good_name(text, (size_t)(end - text))) return MEMBERS_NOWHERE;
-    memcpy(name, text, (size_t)(end - text) + 1);
-    size_t len = r->size - (size_t)(end - text) - 1;
-    uint32_t node = members_meet(name, r->ref);
-    if (r->to != 1 || len == 0 || len >= sizeof address || node == 0 || node == MEMBERS_NOWHERE) return node;
-    memcpy(address, end + 1, len);
-    address[len] = '\0';
-    if (strlen(address) != len || !good_name(address, len > FRAME_NAME_MAX ? FRAME_NAME_MAX : len)) return node;
-    Link *l = members_find(node);
-    if (cluster.addresses[node][0] == '\0') snprintf(cluster.addresses[node], ADDRESS_TEXT, "%s", address);
-    if (link_is_up(l)) return node;
-    /* Both hear of each other at about the same time: one dials. */
-    targets_learn(address, l, cluster.ours.port != 0 && strcmp(cluster.ours.name, name) < 0 ? YIELD_MS : 0);
-    return node;
 }
 
 /* ---- groups and names ---- */
@@ -300,17 +237,16 @@ static uint64_t decide(Conn *c, const Hello *theirs, uint64_t session, char why[
 /* Where others can reach it: what it said, or with which address it is seen. */
 static void note_address(Conn *c, Link *l, const Hello *theirs) {
     struct sockaddr_storage a;
-    char *out = cluster.addresses[link_index(l)];
-    *out = '\0';
-    if (theirs->port == 0) return;
-    if (theirs->host[0] != '\0') {
+    char out[ADDRESS_TEXT] = "";
+    if (theirs->port != 0 && theirs->host[0] != '\0') {
         snprintf(out, ADDRESS_TEXT, strchr(theirs->host, ':') != NULL ? "[%s]:%d" : "%s:%d", theirs->host,
                  theirs->port);
-        return;
+    } else if (theirs->port != 0) {
+        conn_peer(c, &a);
+        address_set_port(&a, theirs->port);
+        address_show(&a, out);
     }
-    conn_peer(c, &a);
-    address_set_port(&a, theirs->port);
-    address_show(&a, out);
+    directory_note(link_index(l), out);
 }
 
 static Link *begin(Conn *c, const Hello *theirs, int fd, uint64_t session) {
@@ -326,17 +262,13 @@ static Link *begin(Conn *c, const Hello *theirs, int fd, uint64_t session) {
     note_address(c, l, theirs);
     cluster.heard[index] = clock_now();
     members_begin(l, fd, session, theirs);
-    for (uint32_t i = 1; i <= most; i++) { /* everybody hears of everybody */
-        if (i == index || !link_is_up(link_at(i))) continue;
-        if (cluster.addresses[i][0] != '\0') tell_node(l, link_at(i));
-        if (cluster.addresses[index][0] != '\0') tell_node(link_at(i), l);
-    }
+    directory_up(l);
     groups_tell(tell_joined, l);
     log_format(LOG_INFO, "", "node %s is up (%s)", theirs->name, conn_where(c));
     /* If it dialed, and is lost, we dial, too. */
-    if (conn_context(c) == NULL && cluster.addresses[index][0] != '\0')
-        targets_learn(cluster.addresses[index], l, RETRY_MS);
-    notify(l, true);
+    if (conn_context(c) == NULL && directory_where(index)[0] != '\0')
+        targets_learn(directory_where(index), l, RETRY_MS);
+    watchers_tell(l, true);
     return l;
 }
 
@@ -366,7 +298,7 @@ static void over(Conn *c, Link *l, const char *why, uint64_t unconfirmed) {
                  (unsigned long long)unconfirmed);
     log_format(cluster.closing ? LOG_INFO : LOG_WARN, "", "node %s is down: %s%s", link_name(l),
                *why != '\0' ? why : "the connection ended", lost);
-    notify(l, false);
+    watchers_tell(l, false);
 }
 
 static void on_connection(uv_poll_t *poll, int status, int events) {
@@ -518,24 +450,24 @@ int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
     if (code >= 0 && (code = secret_random(&cluster.ours.incarnation, sizeof cluster.ours.incarnation)) < 0)
         complain(err, err_size, code, "the system's", "randomness", uv_strerror(code));
     cluster.ours.incarnation |= cluster.ours.incarnation == 0;
-    cluster.addresses = calloc(PID_NODES, sizeof *cluster.addresses);
     cluster.heard = calloc(PID_NODES, sizeof *cluster.heard);
-    if (code >= 0 && (cluster.addresses == NULL || cluster.heard == NULL))
+    if ((directory_open(&cluster.ours) < 0 || cluster.heard == NULL) && code >= 0)
         code = complain(err, err_size, UV_ENOMEM, "the", "cluster", uv_strerror(UV_ENOMEM));
     if (code >= 0 && o->listen != NULL) code = open_listener(o, err, err_size);
     if (code >= 0 && o->join != NULL) code = add_given(o, err, err_size);
     if (code < 0) goto fail;
     members_open(cluster.ours.name, cluster.ours.incarnation);
-    link_open((LinkCalls){blocked, stir, paused, meet_node, record_came});
+    link_open((LinkCalls){blocked, stir, paused, gossip_heard, record_came});
     conn_open((ConnCalls){conn_met, decide, session_with, begin, over, busy}, &cluster.ours, cluster.secret,
               (size_t)secret_len);
     groups_open(group_changed);
+    directory_add(&gossip);
     is_open = true;
     return 0;
 fail:
     if (cluster.listen_fd >= 0) close(cluster.listen_fd);
     targets_close();
-    free(cluster.addresses);
+    directory_close();
     free(cluster.heard);
     return code;
 }
@@ -611,9 +543,8 @@ void cluster_close(void) {
     loop_call(stop, NULL);
     groups_open(NULL);
     is_open = false;
-    free(cluster.addresses);
+    directory_close();
     free(cluster.heard);
-    cluster.addresses = NULL;
     cluster.heard = NULL;
 }
 
@@ -643,20 +574,7 @@ uint32_t cluster_find(const char *node) {
     return l != NULL ? link_index(l) : UINT32_MAX;
 }
 
-int cluster_watch(uint64_t pid) {
-    uint32_t most = members_count();
-    pthread_mutex_lock(&watching);
-    bool had = topic_has(TOPIC_NODE, pid);
-    int err = topic_subscribe(TOPIC_NODE, pid);
-    for (uint32_t i = 1; i <= most && err == 0 && !had; i++) {
-        Message *msg = told_up[i] ? notice_of(link_name(link_at(i)), "up") : NULL;
-        if (msg == NULL) continue;
-        msg->to = pid;
-        post_deliver(msg);
-    }
-    pthread_mutex_unlock(&watching);
-    return err;
-}
+int cluster_watch(uint64_t pid) { return watchers_add(pid); }
 
 int cluster_whereis(const char *node, const char *text, size_t len, uint64_t asker, uint64_t ref) {
     Link *l = holder(node);

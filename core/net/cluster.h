@@ -1,8 +1,8 @@
-/* cluster.h - several nodes, one system: who is a member, and the links to them.
+/* cluster.h - several nodes, one system: the links to them, who is up, and what goes over all of them.
  *
  * A node with --listen takes connections; one with --join dials. Nothing is open, and no thread or timer runs, without
- * either. Whoever has a link says who else it has one to, and where that one listens; so members learn of each other
- * through any one of them, and each makes a connection to each it can reach. Of two that are made at once, the node
+ * either. Who else is a member, and where, says directory.h: by gossip members learn of each other through any one of
+ * them; and each makes a connection to each it can reach. Of two that are made at once, the node
  * whose name comes first keeps one. Addresses given with --join are tried for ever, learned ones for ten minutes.
  *
  * A member is a name and an incarnation (members.h). A name has one holder among those a node has a link to: who else
