@@ -1,6 +1,7 @@
 #include "net/cluster.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include "net/secret.h"
 #include "net/targets.h"
 #include "run/loop.h"
+#include "run/scheduler.h"
 
 #define TICK_MS 50
 #define SWEEP_MS 5
@@ -28,6 +30,7 @@
 #define YIELD_MS 1000     /* how long who need not dial waits for the other to */
 #define YOUNG_MS 2000     /* a session younger than that may not be known to the other side yet */
 #define FAREWELL_MS 1000
+#define FEW_BYTES 2048    /* that come at once */
 #define STRANGERS_LOGGED 10 /* a second */
 
 /* The loop's thread alone, but for what is written by cluster_open before it submits the first job. */
@@ -123,10 +126,14 @@ static void paused(Link *l) {
 
 /* Something came: more may come soon, so the loop looks again and again for a while, instead of sleeping. */
 static void on_spin(uv_idle_t *idle) {
+    sched_yield(); /* on one core it may be the other node that has something to do */
     if (clock_now() > cluster.spin_until) uv_idle_stop(idle);
 }
 
-static void busy(void) {
+static void busy(size_t len) {
+    /* A few messages: whom they are for is run by this thread, if nobody else is awake. More are worth waking somebody
+     * at once, who takes the first while this one goes on reading. */
+    scheduler_hold(len <= FEW_BYTES);
     if (config.net_spin == 0) return;
     cluster.spin_until = clock_now() + (uint64_t)config.net_spin * 1000;
     uv_idle_start(&cluster.spin, on_spin);
