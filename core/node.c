@@ -26,6 +26,7 @@
 #include "mail/atom.h"
 #include "mail/payload.h"
 #include "mail/post.h"
+#include "net/call.h"
 #include "ops/console.h"
 #include "ops/watch.h"
 #include "run/loop.h"
@@ -267,6 +268,7 @@ int node_run(const NodeOptions *o) {
     }
 no_scheduler:
     cluster_close(); /* over the loop, when no worker sends any more */
+    call_close();
     testing_close();
     loop_close(); /* it posts to actors and wakes them: so it goes before both */
     discard_all();

@@ -16,6 +16,7 @@
 #include "mail/names.h"
 #include "mail/payload.h"
 #include "mail/post.h"
+#include "net/call.h"
 #include "net/conn.h"
 #include "net/members.h"
 #include "net/secret.h"
@@ -231,7 +232,6 @@ static void answer_name(const Record *r) {
 }
 
 static void record_came(Link *l, const Record *r) {
-    (void)l;
     const char *name = (const char *)r->payload;
     if (r->kind == RECORD_JOIN) {
         if (groups_join(name, r->size, r->from) == UV_ENOMEM)
@@ -240,6 +240,8 @@ static void record_came(Link *l, const Record *r) {
         groups_leave(name, r->size, r->from);
     } else if (r->kind == RECORD_WHEREIS) {
         answer_name(r);
+    } else if (r->kind == RECORD_CALL || r->kind == RECORD_ANSWER) {
+        call_came(l, r);
     }
 }
 
@@ -364,6 +366,7 @@ static void over(Conn *c, Link *l, const char *why, uint64_t unconfirmed) {
     }
     if (l == NULL) return;
     groups_forget_node(link_index(l));
+    call_broken(link_index(l));
     char lost[96] = "";
     if (unconfirmed > 0)
         snprintf(lost, sizeof lost, "; %llu messages to it may have been lost on the way",
@@ -508,8 +511,9 @@ static void start(void *unused) {
 }
 
 int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
-    if (o->listen == NULL && o->join == NULL) return 0;
     memset(&cluster, 0, sizeof cluster);
+    snprintf(cluster.ours.name, sizeof cluster.ours.name, "%s", o->name);
+    if (o->listen == NULL && o->join == NULL) return 0;
     cluster.listen_fd = -1;
     targets_open(o->insecure);
     cluster.ours = (Hello){.version = FRAME_VERSION, .window = (uint64_t)config.net_window,
@@ -638,6 +642,12 @@ const char *cluster_next(uint32_t *at) {
         if (l != NULL && link_is_up(l)) return link_name(l);
     }
     return NULL;
+}
+
+uint32_t cluster_find(const char *node) {
+    if (strcmp(node, cluster.ours.name) == 0) return 0;
+    Link *l = holder(node);
+    return l != NULL ? link_index(l) : UINT32_MAX;
 }
 
 int cluster_watch(uint64_t pid) {

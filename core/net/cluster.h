@@ -49,6 +49,8 @@ void cluster_flush(void);        /* a slice is over: what it sent is written */
 
 /* Walks the nodes that a link is up to: the name, or NULL at the end. *at starts at 0. Borrowed for ever. */
 const char *cluster_next(uint32_t *at);
+/* The number of the node of that name that a link is up to; 0 = this one; UINT32_MAX = there is none. */
+uint32_t cluster_find(const char *name);
 /* topic_subscribe to TOPIC_NODE; a new subscriber hears "up" of each node that is up already, and of each only once. */
 int  cluster_watch(uint64_t pid);
 /* Asks the node of that name who has the actor's name `text`: `asker` gets the pid, or nil, as the answer to `ref`. 0,

@@ -29,6 +29,7 @@
 #define FRAME_HELLO_MAX 1024
 #define FRAME_NAME_MAX 64 /* bytes of a node's or cluster's name */
 #define FRAME_NONCE 32
+#define CALL_MAX (1u << 20) /* bytes of what RECORD_CALL and RECORD_ANSWER bring */
 
 typedef enum { FRAME_HELLO = 1, FRAME_PROOF, FRAME_WELCOME, FRAME_REFUSED } FrameType;
 
@@ -69,7 +70,9 @@ enum { /* kinds of records that are no messages */
     RECORD_CREDIT,      /* `to`: bytes of the user's lane taken in since the start, `from`: records */
     RECORD_JOIN,        /* `from` is in the group of that name (payload) */
     RECORD_LEAVE,
-    RECORD_WHEREIS      /* who has that name (payload)? An answer (MESSAGE_REPLY) to `ref` of `from` */
+    RECORD_WHEREIS,     /* who has that name (payload)? An answer (MESSAGE_REPLY) to `ref` of `from` */
+    RECORD_CALL,        /* `name`: a service (net/call.h), `ref`: its asker's number, payload: the question */
+    RECORD_ANSWER       /* to `ref`; `to`: what became of it; payload */
 };
 
 typedef struct Record {

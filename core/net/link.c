@@ -323,13 +323,16 @@ int link_send(Link *l, Message *msg) {
                : 0;
 }
 
-void link_tell(Link *l, const Record *r) {
+int link_put(Link *l, const Record *r) {
     pthread_mutex_lock(&l->lock);
-    bool told = l->up && put(l, LANE_SYSTEM, r) == 0;
-    if (told) cut_off_if_too_slow(l, LANE_SYSTEM);
+    int err = !l->up ? UV_EHOSTUNREACH : r->size > l->largest ? UV_E2BIG : put(l, LANE_SYSTEM, r);
+    if (err == 0) cut_off_if_too_slow(l, LANE_SYSTEM);
     pthread_mutex_unlock(&l->lock);
-    if (told) soil(l);
+    if (err == 0) soil(l);
+    return err;
 }
+
+void link_tell(Link *l, const Record *r) { link_put(l, r); }
 
 int link_ask(Link *l, const Record *r) {
     Message ask = {.kind = MESSAGE_ASK, .from = r->from, .ref = r->ref, .to = pid_on_node(0, l->index)};
@@ -479,6 +482,8 @@ static int take_record(Link *l, Lane lane, const unsigned char *p, size_t len) {
     case RECORD_CREDIT: credited(l, &r); return 0;
     case RECORD_ATOM: return learn_name(l, &r);
     case RECORD_NODE: l->in.nodes[r.name] = (uint16_t)calls.meet(l, &r); return 0;
+    case RECORD_CALL:
+    case RECORD_ANSWER: calls.record(l, &r); return 0;
     default:
         if (pid_node(r.from) != 0 || !rename_pid(l, &r.from)) return fault(l, "a record in another node's name");
         calls.record(l, &r);

@@ -36,7 +36,7 @@ typedef struct LinkCalls { /* on any thread that writes; they may only hand on t
     /* on the loop's thread */
     void (*paused)(Link *l); /* call link_resume in a millisecond */
     uint32_t (*meet)(Link *l, const Record *r);  /* RECORD_NODE: our number for it */
-    void (*record)(Link *l, const Record *r); /* JOIN, LEAVE, WHEREIS; pids are ours already */
+    void (*record)(Link *l, const Record *r); /* JOIN, LEAVE, WHEREIS: pids are ours already; CALL, ANSWER */
 } LinkCalls;
 
 void  link_open(LinkCalls calls); /* before the first link */
@@ -53,8 +53,9 @@ void        link_bury(Link *l);    /* that process is gone for ever: its pids ar
 /* 0 or MAILBOX_CROWDED: taken; UV_EHOSTUNREACH, UV_ESRCH (buried), UV_ENOBUFS (full), UV_E2BIG (more than the other
  * side's `net.message`): the caller still owns it */
 int  link_send(Link *l, Message *msg);
-/* A record of ours in the system's lane; nothing if the link is not up. */
-void link_tell(Link *l, const Record *r);
+/* A record of ours in the system's lane. 0; UV_EHOSTUNREACH, UV_E2BIG (more than it takes), UV_ENOMEM. */
+int  link_put(Link *l, const Record *r);
+void link_tell(Link *l, const Record *r); /* the same, if nobody needs to know whether the link is up */
 /* RECORD_WHEREIS: an ask of `from` under `ref`, answered as others are. 0, UV_EHOSTUNREACH or UV_ENOMEM. */
 int  link_ask(Link *l, const Record *r);
 void link_flush(Link *l);
