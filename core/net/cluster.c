@@ -17,6 +17,7 @@
 #include "mail/payload.h"
 #include "mail/post.h"
 #include "net/call.h"
+#include "net/chase.h"
 #include "net/conn.h"
 #include "net/members.h"
 #include "net/secret.h"
@@ -59,6 +60,14 @@ static atomic_bool stirred;  /* since the last sweep */
 
 static Link *link_at(uint32_t i) { return members_find(i); }
 
+/* True: somebody's mailbox here is full, and other nodes wait to hear that it no longer is. */
+static bool recheck_links(void) {
+    uint32_t most = members_count();
+    bool some = false;
+    for (uint32_t i = 1; i <= most; i++) some = link_recheck(link_at(i)) || some;
+    return some;
+}
+
 static void flush_links(void) {
     uint32_t most = members_count();
     for (uint32_t i = 1; i <= most; i++) link_flush(link_at(i));
@@ -66,7 +75,8 @@ static void flush_links(void) {
 
 static void on_sweep(uv_timer_t *timer) {
     (void)timer;
-    if (atomic_exchange_explicit(&stirred, false, memory_order_relaxed)) cluster.idle_sweeps = 0;
+    bool waited_for = recheck_links();
+    if (atomic_exchange_explicit(&stirred, false, memory_order_relaxed) || waited_for) cluster.idle_sweeps = 0;
     else cluster.idle_sweeps++;
     if (cluster.idle_sweeps > SWEEPS_IDLE) {
         uv_timer_stop(&cluster.sweep);
@@ -240,6 +250,8 @@ static void record_came(Link *l, const Record *r) {
         groups_leave(name, r->size, r->from);
     } else if (r->kind == RECORD_WHEREIS) {
         answer_name(r);
+    } else if (r->kind == RECORD_CHASE) {
+        chase_came(l, r);
     } else if (r->kind == RECORD_CALL || r->kind == RECORD_ANSWER) {
         call_came(l, r);
     }
@@ -433,6 +445,7 @@ static void on_tick(uv_timer_t *timer) {
     }
     for (Conn *c = conn_first(); c != NULL; c = conn_next(c))
         if (conn_link(c) != NULL) link_confirm(conn_link(c));
+    chase_tick();
     flush_links();
     link_flush_all();
 }
