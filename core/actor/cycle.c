@@ -17,8 +17,8 @@ typedef struct Step { /* `pid` waits for the answer to `asks` */
     uint64_t pid, asks;
 } Step;
 
-/* Walks from `whom` on until it comes back to `a`, and returns how many steps that took, 0 or AWAY if it does not. Writes up to
- * `most` of them. With `mine`, the last one must be waiting for just that request. */
+/* Walks from `whom` on until it comes back to `a`, and returns how many steps that took, 0 or AWAY if it does not.
+ * Writes up to `most` of them. With `mine`, the last one must be waiting for just that request. */
 static size_t walk(const Actor *a, uint64_t whom, const Message *mine, Step *steps, size_t most) {
     for (size_t n = 0; n < CYCLE_MOST;) {
         Slot *slot = registry_find(whom);

@@ -48,8 +48,8 @@ Message *post_notice(Topic topic);
  * it, which is counted; one that is dead is none any more. */
 void post_notify(Topic topic, Message *notice, uint64_t except);
 
-/* `asker` waits for the answer of `whom` to `ref`, a message named by that atom, and that one waits in turn for somebody
- * on another node: if that goes round in a circle, the asker is told (MESSAGE_CIRCLE), some time later. */
+/* `asker` waits for the answer of `whom` to `ref`, a message named by that atom, and that one waits in turn for
+ * somebody on another node: if that goes round in a circle, the asker is told (MESSAGE_CIRCLE), some time later. */
 void post_chase(uint64_t asker, uint64_t ref, uint32_t name, uint64_t whom);
 
 /* Answers the request `ref` of `asker` with an error object {code, message, actor, reason}. `code` "down", "full", ...;

@@ -12,8 +12,8 @@
  * In the end whom it started from is told (MESSAGE_CIRCLE), and its own worker decides, see cycle_came. The ask fails
  * with the code "deadlock" and the whole circle in words; what was asked stays asked, an answer comes too late.
  *
- * An ask that goes on waiting starts a chase again, once a second at last: whoever closes the circle, it is found. Those
- * who close it at the same moment may all be told. Circles of more than CHASE_MOST end by their deadlines. Who is
+ * An ask that goes on waiting starts a chase again, once a second at last: whoever closes the circle, it is found.
+ * Those who close it at the same moment may all be told. Circles of more than CHASE_MOST end by their deadlines. Who is
  * answered within a tick pays nothing for all of this but two words in the Tie of its ask.
  *
  * RECORD_CHASE. left 0: go on, with whom `to` waits for; left n: turned round, look at step n - 1, whose actor is `to`.

@@ -32,6 +32,8 @@
 #define YIELD_MS 1000     /* how long who need not dial waits for the other to */
 #define YOUNG_MS 2000     /* a session younger than that may not be known to the other side yet */
 #define FAREWELL_MS 1000
+#define SPIN_WORTH_MOST 8
+#define SPIN_SELDOM 16
 #define FEW_BYTES 2048    /* that come at once */
 #define STRANGERS_LOGGED 10 /* a second */
 
@@ -43,6 +45,7 @@ static struct {
     uv_timer_t tick, sweep, resume;
     uv_idle_t spin;
     uint64_t spin_until;
+    unsigned spin_worth, spin_skipped; /* of late it ended in time so often; since then so many were not begun */
     uv_poll_t listener;
     int listen_fd;
     uint64_t last_tick, last_beat;
@@ -135,10 +138,15 @@ static void paused(Link *l) {
     if (!uv_is_active((uv_handle_t *)&cluster.resume)) uv_timer_start(&cluster.resume, on_resume, 1, 0);
 }
 
-/* Something came: more may come soon, so the loop looks again and again for a while, instead of sleeping. */
+/* Something came: more may come soon, so the loop looks again and again for a while, instead of sleeping: a wake costs
+ * more than most answers take. Not while any worker is awake, which has better use for the core; and seldom where it did
+ * not pay of late. */
 static void on_spin(uv_idle_t *idle) {
     sched_yield(); /* on one core it may be the other node that has something to do */
-    if (clock_now() > cluster.spin_until) uv_idle_stop(idle);
+    bool over = clock_now() > cluster.spin_until;
+    if (!over && scheduler_asleep()) return;
+    uv_idle_stop(idle);
+    if (over && cluster.spin_worth > 0) cluster.spin_worth--;
 }
 
 static void busy(size_t len) {
@@ -146,8 +154,13 @@ static void busy(size_t len) {
      * at once, who takes the first while this one goes on reading. */
     scheduler_hold(len <= FEW_BYTES);
     if (config.net_spin == 0) return;
+    if (!uv_is_active((uv_handle_t *)&cluster.spin)) {
+        if (cluster.spin_worth == 0 && ++cluster.spin_skipped % SPIN_SELDOM != 0) return;
+        uv_idle_start(&cluster.spin, on_spin);
+    } else if (cluster.spin_worth < SPIN_WORTH_MOST) {
+        cluster.spin_worth++;
+    }
     cluster.spin_until = clock_now() + (uint64_t)config.net_spin * 1000;
-    uv_idle_start(&cluster.spin, on_spin);
 }
 
 /* ---- who hears of nodes coming and going ---- */

@@ -33,8 +33,8 @@ typedef struct TiesWait { /* one of ours waits for the answer of one there */
  * it; UV_ENOMEM. */
 int  ties_leave(Ties *t, Message *msg);
 int  ties_arrive(Ties *t, Message *msg); /* the same for one that came */
-/* Those asks that have waited since before the last tick, each again and again, less often as time goes by: up to `most`
- * of them, from *at on. Looks at so many at a time, whatever there are. */
+/* Those asks that have waited since before the last tick, each again and again, less often as time goes by: up to
+ * `most` of them, from *at on. Looks at so many at a time, whatever there are. */
 size_t ties_due(Ties *t, uint32_t *at, TiesWait *out, size_t most);
 void   ties_tick(void); /* every 50 ms or so */
 /* An ask that was never sent is answered otherwise. */

@@ -32,8 +32,9 @@ struct uv_loop_s *loop_uv(void);
 void     loop_freeze(bool frozen);
 uint64_t loop_turn(uint64_t until);
 
-/* The watchdog's: the thread that runs the loop helps the scheduler (scheduler_help) and does not come back; another one
- * takes the loop over, and the first is the next to stand by. "The loop's thread" is whoever runs it. From any thread. */
+/* The watchdog's: the thread that runs the loop helps the scheduler (scheduler_help) and does not come back; another
+ * one takes the loop over, and the first is the next to stand by. "The loop's thread" is whoever runs it. From any
+ * thread. */
 void loop_relieve(void);
 
 /* In clock_now time; 0 = no memory. */

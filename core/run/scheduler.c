@@ -363,7 +363,7 @@ void scheduler_help(void) {
     Task *task = NULL;
     if (may_help(w)) {
         w->thread = pthread_self();
-        /* seq_cst: either we see `stopping`, or scheduler_close sees us; who sees it on finds the thread to interrupt */
+        /* seq_cst: either we see `stopping`, or scheduler_close sees us, and finds the thread to interrupt */
         atomic_store_explicit(&w->state, WORKER_RUNNING, memory_order_seq_cst);
         if (!atomic_load_explicit(&workers.stopping, memory_order_seq_cst)) task = take_handed_in(w);
         if (task == NULL) atomic_store_explicit(&w->state, WORKER_OFF, memory_order_release);
@@ -573,5 +573,9 @@ void scheduler_sample(uint32_t rate, uint64_t id) {
 }
 
 uint64_t scheduler_samples(void) { return atomic_load_explicit(&workers.samples, memory_order_relaxed); }
+
+bool scheduler_asleep(void) {
+    return atomic_load_explicit(&workers.idle, memory_order_relaxed) == workers.count; /* a moment's view */
+}
 
 int scheduler_workers(void) { return workers.count; }

@@ -87,5 +87,6 @@ bool scheduler_runs(uint64_t id, uint64_t *since);
  * 1000: see scheduler_sampled. 0: no longer. One at a time. */
 void scheduler_sample(uint32_t rate, uint64_t id);
 uint64_t scheduler_samples(void); /* how many were wanted since it was last turned on */
+bool scheduler_asleep(void); /* all workers are, just now; any thread */
 int  scheduler_workers(void); /* how many there are (spares not counted); any thread */
 #endif
