@@ -1,5 +1,6 @@
 #include "net/cluster.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "mail/payload.h"
 #include "mail/post.h"
 #include "net/call.h"
+#include "net/chase.h"
 #include "net/conn.h"
 #include "net/directory.h"
 #include "net/gossip.h"
@@ -23,6 +25,7 @@
 #include "net/targets.h"
 #include "net/watchers.h"
 #include "run/loop.h"
+#include "run/scheduler.h"
 
 #define TICK_MS 50
 #define SWEEP_MS 5
@@ -30,6 +33,9 @@
 #define RETRY_MS 100
 #define YOUNG_MS 2000     /* a session younger than that may not be known to the other side yet */
 #define FAREWELL_MS 1000
+#define SPIN_WORTH_MOST 8
+#define SPIN_SELDOM 16
+#define FEW_BYTES 2048    /* that come at once */
 #define STRANGERS_LOGGED 10 /* a second */
 
 /* The loop's thread alone, but for what is written by cluster_open before it submits the first job. */
@@ -40,6 +46,7 @@ static struct {
     uv_timer_t tick, sweep, resume;
     uv_idle_t spin;
     uint64_t spin_until;
+    unsigned spin_worth, spin_skipped; /* of late it ended in time so often; since then so many were not begun */
     uv_poll_t listener;
     int listen_fd;
     uint64_t last_tick, last_beat;
@@ -56,6 +63,14 @@ static atomic_bool stirred;  /* since the last sweep */
 
 static Link *link_at(uint32_t i) { return members_find(i); }
 
+/* True: somebody's mailbox here is full, and other nodes wait to hear that it no longer is. */
+static bool recheck_links(void) {
+    uint32_t most = members_count();
+    bool some = false;
+    for (uint32_t i = 1; i <= most; i++) some = link_recheck(link_at(i)) || some;
+    return some;
+}
+
 static void flush_links(void) {
     uint32_t most = members_count();
     for (uint32_t i = 1; i <= most; i++) link_flush(link_at(i));
@@ -63,7 +78,8 @@ static void flush_links(void) {
 
 static void on_sweep(uv_timer_t *timer) {
     (void)timer;
-    if (atomic_exchange_explicit(&stirred, false, memory_order_relaxed)) cluster.idle_sweeps = 0;
+    bool waited_for = recheck_links();
+    if (atomic_exchange_explicit(&stirred, false, memory_order_relaxed) || waited_for) cluster.idle_sweeps = 0;
     else cluster.idle_sweeps++;
     if (cluster.idle_sweeps > SWEEPS_IDLE) {
         uv_timer_stop(&cluster.sweep);
@@ -122,15 +138,29 @@ static void paused(Link *l) {
     if (!uv_is_active((uv_handle_t *)&cluster.resume)) uv_timer_start(&cluster.resume, on_resume, 1, 0);
 }
 
-/* Something came: more may come soon, so the loop looks again and again for a while, instead of sleeping. */
+/* Something came: more may come soon, so the loop looks again and again for a while, instead of sleeping: a wake costs
+ * more than most answers take. Not while any worker is awake, which has better use for the core; and seldom where it did
+ * not pay of late. */
 static void on_spin(uv_idle_t *idle) {
-    if (clock_now() > cluster.spin_until) uv_idle_stop(idle);
+    sched_yield(); /* on one core it may be the other node that has something to do */
+    bool over = clock_now() > cluster.spin_until;
+    if (!over && scheduler_asleep()) return;
+    uv_idle_stop(idle);
+    if (over && cluster.spin_worth > 0) cluster.spin_worth--;
 }
 
-static void busy(void) {
+static void busy(size_t len) {
+    /* A few messages: whom they are for is run by this thread, if nobody else is awake. More are worth waking somebody
+     * at once, who takes the first while this one goes on reading. */
+    scheduler_hold(len <= FEW_BYTES);
     if (config.net_spin == 0) return;
+    if (!uv_is_active((uv_handle_t *)&cluster.spin)) {
+        if (cluster.spin_worth == 0 && ++cluster.spin_skipped % SPIN_SELDOM != 0) return;
+        uv_idle_start(&cluster.spin, on_spin);
+    } else if (cluster.spin_worth < SPIN_WORTH_MOST) {
+        cluster.spin_worth++;
+    }
     cluster.spin_until = clock_now() + (uint64_t)config.net_spin * 1000;
-    uv_idle_start(&cluster.spin, on_spin);
 }
 
 /* ---- groups and names ---- */
@@ -170,6 +200,8 @@ static void record_came(Link *l, const Record *r) {
         groups_leave(name, r->size, r->from);
     } else if (r->kind == RECORD_WHEREIS) {
         answer_name(r);
+    } else if (r->kind == RECORD_CHASE) {
+        chase_came(l, r);
     } else if (r->kind == RECORD_CALL || r->kind == RECORD_ANSWER) {
         call_came(l, r);
     }
@@ -358,6 +390,7 @@ static void on_tick(uv_timer_t *timer) {
     }
     for (Conn *c = conn_first(); c != NULL; c = conn_next(c))
         if (conn_link(c) != NULL) link_confirm(conn_link(c));
+    chase_tick();
     flush_links();
     link_flush_all();
 }
