@@ -216,6 +216,11 @@ static const char certs_usage[] =
     "\n"
     "  --days N           how long nodes' certificates are good: 1 to 3650 days, 825 if not given\n";
 
+static int certs_help(void) {
+    fputs(certs_usage, stdout);
+    return 0;
+}
+
 static void tell_certs(const char *dir, char **names, int count, int days, const CertsMade *made) {
     printf("%s/ca.pem %s/ca.key  ", dir, dir);
     printf(made->authority ? "made: good for 10 years\n" : "there already\n");
@@ -238,10 +243,7 @@ static int certs(int argc, char **argv) {
     for (; i < argc && argv[i][0] == '-' && argv[i][1] != '\0'; i++) {
         const char *option = argv[i], *value;
         char *end;
-        if (strcmp(option, "--help") == 0) {
-            fputs(certs_usage, stdout);
-            return 0;
-        }
+        if (strcmp(option, "--help") == 0) return certs_help();
         if ((value = value_of("--days", argc, argv, &i, &missing)) == NULL)
             return wrong(missing ? "option '%s' wants a value" : "certs: unknown option '%s'", option);
         long n = strtol(value, &end, 10);
@@ -291,6 +293,7 @@ int main(int argc, char **argv) {
     if (strcmp(command, "run") == 0) return run(argc - 2, argv + 2);
     if (strcmp(command, "test") == 0) return test(argc - 2, argv + 2);
     if (strcmp(command, "certs") == 0) return certs(argc - 2, argv + 2);
+    if (strcmp(command, "help") == 0 && argc == 3 && strcmp(argv[2], "certs") == 0) return certs_help();
     if (strcmp(command, "bench") == 0) return command_run("throng.bench", THRONG_VERSION, argv + 2, argc - 2);
     bool asks_help = strcmp(command, "help") == 0;
     if ((asks_help && argc == 2) || strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0) return help();

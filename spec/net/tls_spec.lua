@@ -27,8 +27,12 @@ local function set(name, days)
   return setmetatable({}, {__index = function(_, file) return dir .. "/" .. file end})
 end
 
+local contexts = {}
+
 local function context(who, files, rekey)
-  return assert(tls.context(files[who .. ".pem"], files[who .. ".key"], files["ca.pem"], who, rekey))
+  local key = ("%s %s %s"):format(who, files[""], rekey)
+  contexts[key] = contexts[key] or assert(tls.context(files[who .. ".pem"], files[who .. ".key"], files["ca.pem"], who, rekey))
+  return contexts[key]
 end
 
 --- Both ends of a connection.
