@@ -43,6 +43,7 @@ static struct {
     bool open, closing;
     Hello ours;
     unsigned char secret[SECRET_MAX];
+    TlsContext *tls;        /* NULL: connections are plain */
     uv_timer_t tick, sweep, resume;
     uv_idle_t spin;
     uint64_t spin_until;
@@ -293,10 +294,10 @@ static Link *begin(Conn *c, const Hello *theirs, int fd, uint64_t session) {
         if (i != index && strcmp(link_name(link_at(i)), theirs->name) == 0) link_bury(link_at(i));
     note_address(c, l, theirs);
     cluster.heard[index] = clock_now();
-    members_begin(l, fd, session, theirs);
+    members_begin(l, fd, conn_tls(c), session, theirs);
     directory_up(l);
     groups_tell(tell_joined, l);
-    log_format(LOG_INFO, "", "node %s is up (%s)", theirs->name, conn_where(c));
+    log_format(LOG_INFO, "", "node %s is up (%s%s)", theirs->name, conn_where(c), conn_tls(c) != NULL ? ", TLS" : "");
     /* If it dialed, and is lost, we dial, too. */
     if (conn_context(c) == NULL && directory_where(index)[0] != '\0')
         targets_learn(directory_where(index), l, RETRY_MS);
@@ -402,6 +403,8 @@ static int complain(char *err, size_t size, int code, const char *option, const 
     return code;
 }
 
+static bool may_leave(const ClusterOptions *o) { return o->insecure || o->tls_cert != NULL; }
+
 static int open_listener(const ClusterOptions *o, char *err, size_t err_size) {
     char host[ADDRESS_TEXT], text[ADDRESS_TEXT];
     struct sockaddr_storage a;
@@ -412,9 +415,10 @@ static int open_listener(const ClusterOptions *o, char *err, size_t err_size) {
     if (strcmp(host, "localhost") == 0) strcpy(host, "127.0.0.1");
     if (!address_numeric(host, port, &a))
         return complain(err, err_size, UV_EINVAL, "--listen", o->listen, "an address of this machine, as a number");
-    if (!o->insecure && !address_loopback(&a))
+    if (!may_leave(o) && !address_loopback(&a))
         return complain(err, err_size, UV_EPERM, "--listen", o->listen,
-                        "beyond loopback, and connections would be plain: --insecure allows that");
+                        "beyond loopback, and connections would be plain: give it --tls-cert, --tls-key and --tls-ca "
+                        "(throng certs makes such files), or --insecure allows that");
     if ((cluster.listen_fd = address_listen(&a)) < 0) {
         int code = cluster.listen_fd;
         return complain(err, err_size, code, "--listen", o->listen, uv_strerror(code));
@@ -425,7 +429,8 @@ static int open_listener(const ClusterOptions *o, char *err, size_t err_size) {
     address_show(&a, text);
     if (!address_any(&a) && strlen(host) <= FRAME_NAME_MAX)
         snprintf(cluster.ours.host, sizeof cluster.ours.host, "%.64s", host);
-    log_format(LOG_INFO, "", "listening for nodes of the cluster %s on %s", cluster.ours.cluster, text);
+    log_format(LOG_INFO, "", "listening for nodes of the cluster %s on %s%s", cluster.ours.cluster, text,
+               cluster.tls != NULL ? " (TLS)" : "");
     return 0;
 }
 
@@ -438,9 +443,10 @@ static int add_given(const ClusterOptions *o, char *err, size_t err_size) {
         int port;
         if (!address_split(text, host, &port) || port == 0)
             code = complain(err, err_size, UV_EINVAL, "--join", text, "HOST:PORT[,HOST:PORT], such as 127.0.0.1:7101");
-        else if (!o->insecure && address_numeric(host, port, &a) && !address_loopback(&a))
+        else if (!may_leave(o) && address_numeric(host, port, &a) && !address_loopback(&a))
             code = complain(err, err_size, UV_EPERM, "--join", text,
-                            "beyond loopback, and the connection would be plain: --insecure allows that");
+                            "beyond loopback, and the connection would be plain: give it --tls-cert, --tls-key and "
+                            "--tls-ca, or --insecure allows that");
         else if (targets_give(text) < 0)
             code = complain(err, err_size, UV_ENOMEM, "--join", text, "out of memory, or too many");
     }
@@ -473,13 +479,19 @@ int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
     snprintf(cluster.ours.name, sizeof cluster.ours.name, "%s", o->name);
     if (o->listen == NULL && o->join == NULL) return 0;
     cluster.listen_fd = -1;
-    targets_open(o->insecure);
+    targets_open(may_leave(o));
     cluster.ours = (Hello){.version = FRAME_VERSION, .window = (uint64_t)config.net_window,
                            .patience = (uint64_t)config.net_timeout,
                            .largest = (uint64_t)config.net_message - 2 * FRAME_HELLO_MAX * (config.net_message > 4096)};
     snprintf(cluster.ours.name, sizeof cluster.ours.name, "%s", o->name);
     snprintf(cluster.ours.cluster, sizeof cluster.ours.cluster, "%s", o->cluster != NULL ? o->cluster : "throng");
-    int secret_len = secret_load(o->secret, cluster.secret, err, err_size), code = secret_len;
+    /* With certificates nobody needs a secret, and none is made: it would be another one on each machine. */
+    bool secret = o->tls_cert == NULL || o->secret != NULL;
+    int secret_len = secret ? secret_load(o->secret, cluster.secret, err, err_size) : 0, code = secret_len;
+    if (code >= 0 && o->tls_cert != NULL) {
+        TlsOptions tls = {.cert = o->tls_cert, .key = o->tls_key, .ca = o->tls_ca, .name = cluster.ours.name};
+        code = tls_open(&tls, &cluster.tls, err, err_size);
+    }
     if (code >= 0 && (code = secret_random(&cluster.ours.incarnation, sizeof cluster.ours.incarnation)) < 0)
         complain(err, err_size, code, "the system's", "randomness", uv_strerror(code));
     cluster.ours.incarnation |= cluster.ours.incarnation == 0;
@@ -492,7 +504,7 @@ int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
     members_open(cluster.ours.name, cluster.ours.incarnation);
     link_open((LinkCalls){blocked, stir, paused, gossip_heard, record_came});
     conn_open((ConnCalls){conn_met, decide, session_with, begin, over, busy}, &cluster.ours, cluster.secret,
-              (size_t)secret_len);
+              (size_t)secret_len, cluster.tls);
     groups_open(group_changed);
     directory_add(&gossip);
     is_open = true;
@@ -501,6 +513,7 @@ fail:
     if (cluster.listen_fd >= 0) close(cluster.listen_fd);
     targets_close();
     directory_close();
+    tls_close(cluster.tls);
     free(cluster.heard);
     return code;
 }
@@ -577,6 +590,7 @@ void cluster_close(void) {
     groups_open(NULL);
     is_open = false;
     directory_close();
+    tls_close(cluster.tls);
     free(cluster.heard);
     cluster.heard = NULL;
 }

@@ -16,8 +16,9 @@
  * Groups: each member tells the others of its actors' joins and leaves; each keeps all of them in mail/groups.c, and
  * forgets those of a node that it has no link to any more. Names are their node's; others can ask for them.
  *
- * Security. Both sides prove that they know the cluster's secret (secret.h), and show nothing else before. What travels
- * then is plain: so an address beyond loopback, listening or dialing, wants `insecure`.
+ * Security. With TLS, both sides show certificates, each for the name of its node (tls.h), and need no secret; one that
+ * is given is asked for besides. Else both prove that they know the cluster's secret (secret.h), and show nothing else
+ * before. What travels then is plain: so an address beyond loopback, listening or dialing, wants `insecure`.
  *
  * Threads: cluster_open and cluster_close from the one that builds the node, within the life of the loop; the rest from
  * any; everything inside on the loop's thread. */
@@ -33,7 +34,8 @@ typedef struct ClusterOptions {
     const char *cluster; /* the cluster's; NULL = "throng" */
     const char *listen;  /* HOST:PORT; NULL = takes no connections */
     const char *join;    /* HOST:PORT[,HOST:PORT]; NULL = dials nobody by itself */
-    const char *secret;  /* a file; NULL = the run directory's */
+    const char *secret;  /* a file; NULL = the run directory's, or, with TLS, none */
+    const char *tls_cert, *tls_key, *tls_ca; /* files; all three, or NULL = connections are plain */
     bool insecure;       /* plain connections beyond loopback are fine */
 } ClusterOptions;
 
