@@ -29,6 +29,7 @@
 #include "mail/payload.h"
 #include "mail/post.h"
 #include "net/able.h"
+#include "net/chase.h"
 #include "net/call.h"
 #include "ops/console.h"
 #include "ops/watch.h"
@@ -241,7 +242,7 @@ int node_run(const NodeOptions *o) {
     if (o->tests) testing_open();
     able_open(o->name != NULL ? o->name : "throng", o->net.can != NULL ? o->net.can : "");
     if (clustered) source_keep_texts();
-    post_open((PostCalls){actor_wake, clustered ? cluster_send : NULL});
+    post_open((PostCalls){actor_wake, clustered ? cluster_send : NULL, clustered ? chase_later : NULL});
     behaviour_open(api_open_vm);
     actor_open((ActorCalls){api_open_vm, on_ended, sandbox_push_globals, sandbox_swap_globals});
     if ((err = api_open((ApiCalls){on_shutdown, o->name != NULL ? o->name : "throng"})) < 0) goto no_loop;

@@ -58,10 +58,10 @@ static int tie(void *guest, Actor *a) {
     uint64_t none = 0;
     int err = 0;
     if (l == NULL || link_session(l) != g->from.session) return UV_EHOSTUNREACH;
-    if (g->link && (err = link_tie(l, false, MESSAGE_LINK, g->asker, a->pid, &none)) == 0)
+    if (g->link && (err = link_bind(l, false, MESSAGE_LINK, g->asker, a->pid, &none)) == 0)
         err = map_put(&a->watch.links, g->asker, 1);
     if (err == 0 && g->monitor != 0 &&
-        (err = link_tie(l, false, MESSAGE_MONITOR, g->asker, a->pid, &g->monitor)) == 0)
+        (err = link_bind(l, false, MESSAGE_MONITOR, g->asker, a->pid, &g->monitor)) == 0)
         err = map_put(&a->watch.watchers, g->monitor, g->asker);
     if (err == 0 && (err = spawn_put_answer(&out, &(SpawnAnswer){.pid = a->pid})) == 0)
         call_answer(g->from, bytes_first(&out), bytes_len(&out));
@@ -103,7 +103,7 @@ static bool take_order(Guest *g, const SpawnOrder *o) {
     g->options = (ActorOptions){.memory = (size_t)o->memory, .mailbox_limit = o->mailbox_limit,
                                 .mailbox_full = o->mailbox_full, .grants = o->grants, .restarts = o->restarts,
                                 .wait_ref = o->wait};
-    if (l == NULL || !link_adopt_pid(l, &g->asker) || o->grants & ~GRANT_ALL || o->mailbox_limit > MAILBOX_LIMIT_MAX ||
+    if (l == NULL || !link_adopt(l, &g->asker) || o->grants & ~GRANT_ALL || o->mailbox_limit > MAILBOX_LIMIT_MAX ||
         (o->memory != 0 && (o->memory < 65536 || o->memory > 1ull << 40)) || o->mailbox_full > 1 + MAILBOX_LATEST)
         return false;
     g->options.parent = g->asker;
@@ -112,7 +112,7 @@ static bool take_order(Guest *g, const SpawnOrder *o) {
     g->start->size = (uint32_t)o->args_size;
     g->start->argc = o->argc;
     g->start->flags = o->arg_flags;
-    if (!link_adopt(l, g->start)) return false;
+    if (!link_adopt_values(l, g->start)) return false;
     if (o->name_len == 0) return true;
     if ((g->name = malloc(o->name_len + 1)) == NULL) return false;
     memcpy(g->name, o->name, o->name_len + 1);
@@ -228,14 +228,14 @@ static void born(Trip *t, Link *l, uint64_t pid) {
         return;
     }
     if (t->link) {
-        link_tie(l, true, MESSAGE_LINK, t->asker, pid, &none);
+        link_bind(l, true, MESSAGE_LINK, t->asker, pid, &none);
         send_to(MESSAGE_LINK, pid, t->asker, 0); /* if that one is dead, the other hears so */
     }
     if (monitor != 0) {
-        link_tie(l, true, MESSAGE_MONITOR, t->asker, pid, &monitor);
+        link_bind(l, true, MESSAGE_MONITOR, t->asker, pid, &monitor);
         if (registry_find(t->asker) == NULL) send_to(MESSAGE_DEMONITOR, t->asker, pid, monitor);
     }
-    if (wait != 0) link_tie(l, true, MESSAGE_ASK, t->asker, pid, &wait);
+    if (wait != 0) link_bind(l, true, MESSAGE_ASK, t->asker, pid, &wait);
     wake(t);
 }
 
@@ -257,7 +257,7 @@ static void answered(void *trip, int err, const unsigned char *body, size_t len)
         fail(t, "error", "it answered with bytes that make no sense");
     } else if (answer.pid == 0) {
         fail(t, answer.code, answer.text);
-    } else if (!link_adopt_pid(l, &answer.pid)) {
+    } else if (!link_adopt(l, &answer.pid)) {
         fail(t, "error", "it answered with a pid that is none");
     } else {
         born(t, l, answer.pid);
