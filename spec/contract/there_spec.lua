@@ -60,13 +60,13 @@ describe("an actor that is spawned on another node", function()
   end)
 
   it("spawns and requires what lies on the node it came from", function()
-    local node, word, late, again = on_a [[
+    local where, word, late, again = on_a [[
       local guy = throng.spawn_with({node = "b"}, "guy")
       local other = guy:ask("spawn", "other")
       local node, word = other:ask "where"
       done(node, word, guy:ask("require", "late"), guy:ask("spawn", "other") ~= other)
     ]]
-    assert.are.same({"b", "help", "late", true}, {node, word, late, again})
+    assert.are.same({"b", "help", "late", true}, {where, word, late, again})
   end)
 
   it("has all options of spawn_with: name, mailbox, memory, restarts, wait", function()
@@ -97,6 +97,7 @@ describe("an actor that is spawned on another node", function()
     function Me:exit(pid, reason) Me.hear(self, "exit", reason)
     ]], {brief = "function Me:init(i) throng.exit('brief ' .. i) end"})
     assert.are.equal(40, #heard)
+    for i = 1, 20 do assert.are.equal("heard", refs[i]) end
     for i = 1, 20 do
       local seen = 0
       for _, text in ipairs(heard) do seen = seen + ((text == "downbrief " .. i or text == "exitbrief " .. i) and 1 or 0) end
