@@ -6,8 +6,8 @@ local process = require "door.process"
 local PACKETS <const> = 400
 local SIZE <const> = 128 -- bytes of one packet, its head too
 
---- Sends datagrams from one place to another, and waits until all have come to the wire. (The
---- first write after an answer "nobody listens there" fails.)
+--- Sends datagrams from one place to another, and waits until all have come to the wire. (A write after the answer that
+--- nobody listens there fails, and is done again.)
 local function send(net, from, to)
   local all = net:counts(from, to).packets + PACKETS
   node.run {program = "bash", netns = net:namespace(from), command = {"-c",

@@ -251,8 +251,8 @@ static const char *furnish(int place, int *tap) {
     if (failed == NULL && ioctl(s, SIOCSIFNETMASK, &wire) < 0) failed = "SIOCSIFNETMASK";
     wire.ifr_mtu = PACKET_MOST;
     if (failed == NULL && ioctl(s, SIOCSIFMTU, &wire) < 0) failed = "SIOCSIFMTU";
-    wire.ifr_qlen = 5000; /* ours is the queue that drops */
-    if (failed == NULL && ioctl(s, SIOCSIFTXQLEN, &wire) < 0) failed = "SIOCSIFTXQLEN";
+    wire.ifr_qlen = 5000; /* ours is the queue that drops; an ordinary user's stays at 500 */
+    if (failed == NULL && ioctl(s, SIOCSIFTXQLEN, &wire) < 0 && errno != EPERM) failed = "SIOCSIFTXQLEN";
     wire.ifr_flags = IFF_UP | IFF_RUNNING;
     if (failed == NULL && (ioctl(s, SIOCSIFFLAGS, &wire) < 0 || ioctl(s, SIOCSIFFLAGS, &lo) < 0))
         failed = "SIOCSIFFLAGS";
@@ -262,19 +262,33 @@ static const char *furnish(int place, int *tap) {
     return failed;
 }
 
-/* This thread goes into a new namespace, and comes back. */
-static const char *make_place(Wire *w, int place, int home) {
-    if (unshare(CLONE_NEWNET) < 0) return "a network namespace";
-    const char *failed = NULL;
-    if ((w->spaces[place] = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)) < 0) failed = "/proc";
-    if (failed == NULL) failed = furnish(place, &w->taps[place]);
-    int err = errno;
-    if (setns(home, CLONE_NEWNET) < 0) {
-        perror("setns"); /* nothing would be as it was */
-        abort();
+typedef struct Place {
+    Wire *wire;
+    int number, err;
+    const char *failed;
+} Place;
+
+/* A thread of its own, which goes into a new namespace and ends there: an ordinary user's could not come back. */
+static void *make_place(void *arg) {
+    Place *p = arg;
+    Wire *w = p->wire;
+    if (unshare(CLONE_NEWNET) < 0) p->failed = "a network namespace";
+    else if ((w->spaces[p->number] = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)) < 0) p->failed = "/proc";
+    else p->failed = furnish(p->number, &w->taps[p->number]);
+    p->err = errno;
+    return NULL;
+}
+
+static const char *make_places(Wire *w) {
+    for (int i = 0; i < w->places; i++) {
+        Place p = {.wire = w, .number = i};
+        pthread_t thread;
+        if ((errno = pthread_create(&thread, NULL, make_place, &p)) != 0) return "a thread";
+        pthread_join(thread, NULL);
+        errno = p.err;
+        if (p.failed != NULL) return p.failed;
     }
-    errno = err;
-    return failed;
+    return NULL;
 }
 
 static void close_wire(Wire *w) {
@@ -310,14 +324,11 @@ static int wire_open(lua_State *L) {
     memset(w->spaces, 0xff, sizeof w->spaces);
     memset(w->taps, 0xff, sizeof w->taps);
     luaL_setmetatable(L, WIRE);
-    int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-    const char *failed = home < 0 ? "/proc" : NULL;
-    for (int i = 0; i < w->places && failed == NULL; i++) failed = make_place(w, i, home);
+    const char *failed = make_places(w);
     if (failed == NULL && (w->ways = calloc((size_t)(places * places), sizeof *w->ways)) == NULL) failed = "memory";
     if (failed == NULL && (w->wake = eventfd(0, EFD_CLOEXEC)) < 0) failed = "eventfd";
     if (failed == NULL && (errno = pthread_create(&w->thread, NULL, move_packets, w)) != 0) failed = "a thread";
     int err = errno;
-    if (home >= 0) close(home);
     if (failed == NULL) {
         w->running = true;
         return 1;
