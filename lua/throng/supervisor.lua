@@ -26,8 +26,8 @@
 ---
 --- An end "normal" or "shutdown" is no failure of a "transient" child; "shutdown" is what the node and supervisors
 --- stop with, and brings no restart, but on another node: then that node ends, and not we. A child is up when its init
---- has ended; one that fails in init, or does not end it within `wait`, has failed like any other. Only a first start by
---- start_child is different: its error is the answer, and the child is not kept.
+--- has ended; one that fails in init, or does not end it within `wait`, has failed like any other. Only a first start
+--- by start_child is different: its error is the answer, and the child is not kept.
 ---
 --- Requests are answered at once also while children are started, stopped or waited for.
 local restarts = require "throng.restarts"
