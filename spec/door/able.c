@@ -74,7 +74,8 @@ static int give(lua_State *L, Bytes *b, int err) {
     return err == 0 ? 1 : 2;
 }
 
-/* order{asker=, monitor=, wait=, memory=, name=, module=, origin=, code=, files=, argc=, flags=, args=, link=} -> bytes */
+/* order{asker=, monitor=, wait=, memory=, name=, module=, origin=, code=, files=, argc=, flags=, args=, link=}
+ * -> bytes */
 static int door_order(lua_State *L) {
     static SpawnOrder o;
     Bytes b = {0};
