@@ -25,6 +25,7 @@ typedef struct Delivery {
     uint32_t at;         /* the one that is fetched */
     const Behaviour *found;
     bool searched;       /* found or not, that was all */
+    bool asked;          /* by name: its node is asked which files that are */
     char code[32], text[ERROR_TEXT];
 } Delivery;
 
@@ -111,7 +112,7 @@ static void start_next(void);
 
 static void end(Delivery *d) {
     if (d == current) current = NULL;
-    if (d->found != NULL) means(d->origin, d->module, d->found);
+    if (d->found != NULL && (d->asked || d->want.code == SPAWN_THESE)) means(d->origin, d->module, d->found);
     d->want.done(d->want.context, d->found, d->code, d->text);
     free_delivery(d);
     start_next();
@@ -338,6 +339,7 @@ void delivery_want(const DeliveryWant *want) {
     d->want.origin = d->origin;
     d->want.module = d->module;
     d->want.files = NULL;
+    d->asked = want->files == NULL && want->code == SPAWN_THESE;
     if (want->files != NULL && !take_files(d, want->files)) {
         fail(d, "memory", "out of memory");
         end(d);

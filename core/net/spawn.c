@@ -87,6 +87,12 @@ static const char *get_text(In *in, size_t least, size_t most) {
     return text;
 }
 
+/* Texts that are shown to people. */
+static void must_be_visible(In *in, const char *text) {
+    for (const char *c = text; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || *c == 127) in->bad = true;
+}
+
 static void get_file_list(In *in, SpawnFiles *out) {
     out->count = get16(in);
     if (out->count > SPAWN_FILES_MAX) in->bad = true;
@@ -96,8 +102,7 @@ static void get_file_list(In *in, SpawnFiles *out) {
         f->path = get_text(in, 1, 4096);
         f->hash = get64(in);
         f->size = get32(in);
-        for (const char *c = f->path; *c != '\0'; c++)
-            if ((unsigned char)*c < ' ' || *c == 127) in->bad = true; /* it is shown */
+        must_be_visible(in, f->path);
     }
 }
 
@@ -144,6 +149,7 @@ bool spawn_read_order(const unsigned char *p, size_t len, SpawnOrder *s) {
     s->name = get_bytes(&in, &s->name_len);
     s->module = get_text(&in, 1, 200);
     s->origin = get_text(&in, 0, FRAME_NAME_MAX);
+    must_be_visible(&in, s->origin);
     get_file_list(&in, &s->files);
     s->argc = get8(&in);
     s->arg_flags = get8(&in);

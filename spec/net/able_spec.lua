@@ -79,7 +79,7 @@ describe("an order for an actor", function()
       {asker = 0}, {asker = monitor}, {asker = select(2, net.pid(5, 3))}, {monitor = request}, {wait = monitor},
       {monitor = 7}, {module = ""}, {module = ("m"):rep(201)}, {origin = ("o"):rep(65)}, {code = 3}, {code = 1},
       {files = {}}, {link = 2}, {name = ("n"):rep(201)}, {argc = 251}, {flags = 1}, {flags = 8},
-      {files = {{"guy", "", 1, 1}}}, {files = {{"", "p", 1, 1}}}, {files = {{"guy", "p\27[2J", 1, 1}}},
+      {files = {{"guy", "", 1, 1}}}, {files = {{"", "p", 1, 1}}}, {files = {{"guy", "p\27[2J", 1, 1}}}, {origin = "a\n"},
     } do
       assert.is_nil(able.read_order(order(more)), next(more))
     end
