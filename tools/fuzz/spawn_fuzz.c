@@ -1,5 +1,5 @@
-/* spawn_fuzz.c - libFuzzer target: any bytes as what nodes say to each other about actors that are to be made (net/spawn)
- * and about what they can (net/able).
+/* spawn_fuzz.c - libFuzzer target: any bytes as what nodes say to each other about actors that are to be made
+ * (net/spawn) and about what they can (net/able).
  *
  * The first byte says what they are. What must hold: nothing reads a byte too far, and what was read says the same when
  * it is written again. */
