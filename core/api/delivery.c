@@ -13,6 +13,7 @@
 
 #define FETCH_MS 10000 /* for one text */
 #define ERROR_TEXT 4096
+#define WAITING_MOST 4096
 
 typedef struct Delivery {
     struct Delivery *next;
@@ -39,6 +40,7 @@ typedef struct Meaning {
 static const char *own_name;
 static bool own_files;
 static Delivery *waiting, **waiting_end = &waiting, *current; /* the loop's */
+static unsigned waiting_count;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards `meanings` */
 static Meaning *meanings;
 
@@ -321,10 +323,16 @@ static void start(Delivery *d) {
 }
 
 static void start_next(void) {
-    Delivery *d = waiting;
-    if (d == NULL || current != NULL) return;
-    if ((waiting = d->next) == NULL) waiting_end = &waiting;
-    start(d);
+    static bool at_it; /* a start that ends at once comes here again: the loop goes on then, no deeper */
+    if (at_it) return;
+    at_it = true;
+    while (current == NULL && waiting != NULL) {
+        Delivery *d = waiting;
+        if ((waiting = d->next) == NULL) waiting_end = &waiting;
+        waiting_count--;
+        start(d);
+    }
+    at_it = false;
 }
 
 void delivery_want(const DeliveryWant *want) {
@@ -345,9 +353,13 @@ void delivery_want(const DeliveryWant *want) {
         end(d);
     } else if ((want->files != NULL || want->code != SPAWN_THESE) && is_here(d)) {
         end(d);
+    } else if (waiting_count == WAITING_MOST) {
+        fail(d, "limit", "too many wait for their code there already");
+        end(d);
     } else {
         *waiting_end = d;
         waiting_end = &d->next;
+        waiting_count++;
         start_next();
     }
 }
