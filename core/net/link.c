@@ -37,6 +37,7 @@ struct Link {
     bool failed;  /* nobody writes any more: the loop will see the connection end */
     bool spoke;
     int fd, doomed; /* doomed: the fd of an ended session, for its last writer to close; else -1 */
+    Tls *tls, *doomed_tls; /* NULL: plain. In the way of the two above */
     uint64_t session;
     Bytes out[LANES];
     size_t begun; /* bytes at the front of the user's lane that belong to a record already in part on the wire */
@@ -78,6 +79,8 @@ void link_free(Link *l) {
     intake_clear(&l->in);
     if (l->fd >= 0) close(l->fd);
     if (l->doomed >= 0) close(l->doomed);
+    tls_free(l->tls);
+    tls_free(l->doomed_tls);
     free(l->wire);
     pthread_mutex_destroy(&l->lock);
     free(l);
@@ -143,9 +146,11 @@ static void write_out(Link *l, int rounds) {
             break;
         }
         int fd = l->fd;
+        Tls *tls = l->tls;
         size_t at = l->wire_at, n = l->wire_len - at;
         pthread_mutex_unlock(&l->lock);
-        ssize_t wrote = send(fd, l->wire + at, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t wrote = tls != NULL ? tls_send(tls, l->wire + at, n)
+                                    : send(fd, l->wire + at, n, MSG_NOSIGNAL | MSG_DONTWAIT);
         int err = errno;
         pthread_mutex_lock(&l->lock);
         if (!l->up || l->session != session) break; /* it ended meanwhile */
@@ -164,7 +169,9 @@ static void write_out(Link *l, int rounds) {
     }
     l->writing = false;
     if (l->doomed >= 0) {
+        tls_free(l->doomed_tls);
         close(l->doomed);
+        l->doomed_tls = NULL;
         l->doomed = -1;
     }
     if (l->blocked && l->up) calls.blocked(l);
@@ -379,7 +386,7 @@ void link_pulse(Link *l, bool *heard, bool *spoke) {
 
 /* ---- beginning and end; the loop's thread ---- */
 
-void link_begin(Link *l, int fd, uint64_t session, const Hello *theirs) {
+void link_begin(Link *l, int fd, Tls *tls, uint64_t session, const Hello *theirs) {
     intake_begin(&l->in);
     pthread_mutex_lock(&l->lock);
     if (l->wire == NULL) l->wire = malloc(2 * (CHUNK + FRAME_CHUNK_HEAD));
@@ -390,6 +397,7 @@ void link_begin(Link *l, int fd, uint64_t session, const Hello *theirs) {
     l->window = theirs->window;
     l->largest = theirs->largest < MESSAGE_SIZE_MAX ? theirs->largest : MESSAGE_SIZE_MAX;
     l->fd = fd;
+    l->tls = tls;
     l->session = session;
     l->blocked = l->spoke = false;
     l->failed = l->wire == NULL; /* no memory: it ends again at once */
@@ -433,8 +441,14 @@ uint64_t link_end(Link *l) {
     l->ties = (Ties){0};
     bytes_clear(&l->out[LANE_SYSTEM]);
     l->up = false;
-    if (l->writing) l->doomed = l->fd;
-    else close(l->fd);
+    if (l->writing) {
+        l->doomed = l->fd;
+        l->doomed_tls = l->tls;
+    } else {
+        tls_free(l->tls);
+        close(l->fd);
+    }
+    l->tls = NULL;
     l->fd = -1;
     pthread_mutex_unlock(&l->lock);
     intake_clear(&l->in);

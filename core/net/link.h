@@ -32,6 +32,7 @@
 #include "net/address.h"
 #include "net/frame.h"
 #include "net/ties.h"
+#include "net/tls.h"
 
 #define LINK_FULL_MOST 64
 
@@ -73,12 +74,13 @@ bool link_idle(Link *l);   /* all is written */
 
 /* ---- on the loop's thread ---- */
 
-/* A connection is up: from now on messages are taken. */
-void link_begin(Link *l, int fd, uint64_t session, const Hello *theirs);
+/* A connection is up: from now on messages are taken. Takes the socket, and TLS (NULL: it is plain). */
+void link_begin(Link *l, int fd, Tls *tls, uint64_t session, const Hello *theirs);
 /* Bytes that came, as chunks. 0; UV_EPROTO: they are none, UV_ENOMEM: end the connection. */
 int  link_receive(Link *l, const unsigned char *bytes, size_t len);
 int  link_resume(Link *l);
-/* The connection is over; closes the socket, soon. Everybody is told; the number of messages that may be lost. */
+/* The connection is over; closes the socket and frees its Tls, soon. Everybody is told; the number of messages that
+ * may be lost. */
 uint64_t link_end(Link *l);
 /* Tells the other side how far we have come with its messages, if it does not know. */
 void link_confirm(Link *l);
