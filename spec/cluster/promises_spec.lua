@@ -61,7 +61,7 @@ describe("promises over nodes:", function()
     local x = cluster.listen("x", ASKER)
     local y = cluster.join(x, "y", ASKER .. [[
       function Me:on_ready() throng.register "root" print "ready" end
-    ]])
+    ]], {"--listen", "127.0.0.1:0"})
     y:read_until("ready", 20)
     local e = cluster.ask(x, "z", ASKER .. [[
       function Me:on_ready(root)
