@@ -49,7 +49,7 @@ return {
   {name = "idle", unit = "% CPU", lower = true, about = "a node whose actors have nothing to do",
    sizes = {actors = 100000, ms = 3000}, least = {ms = 500}, variants = {{"actors=100000"}}},
   {name = "remote", unit = "msg/s", remote = true,
-   about = "two nodes on this machine: round trips, one on its way; messages one way, all received; ticks of Regions there",
+   about = "two nodes on this machine: round trips, one on its way; messages one way, all received; ticks there",
    sizes = {messages = 50000, bytes = 0, how = "send", guys = 1000, regions = 1},
    fixed = {bytes = true, guys = true, regions = true},
    variants = {{"trips,send"}, {"trips,ask", {how = "ask"}}, {"oneway", {how = "oneway", messages = 500000}},

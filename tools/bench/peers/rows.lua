@@ -41,13 +41,14 @@ local function tick(variant, words)
           erlang = TICK_ERLANG, caf = TICK_CAF}
 end
 
---- Two nodes. Erlang's as they come; with the long busy wait of its schedulers; and both nodes on one core, where a trip
+--- Two nodes. Erlang's as they come; with the long busy wait of its schedulers; and both on one core, where a trip
 --- needs no other core to be woken.
 ---@param ours string
 ---@param words string
 ---@param variant string
 local function remote(ours, words, variant)
-  return {bench = "remote", ours = {{ours}}, words = words, remote = true, also = variant ~= "oneway" and {"p99_ns"} or nil,
+  local also <const> = (variant == "trips" or variant == "call") and {"p99_ns"} or nil
+  return {bench = "remote", ours = {{ours}}, words = words, remote = true, also = also,
           erlang = {{variant, schedulers = {2}}, {variant, flags = "+sbwt very_long", schedulers = {2}},
                     {variant, schedulers = {1}, pinned = true}}}
 end
