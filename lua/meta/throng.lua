@@ -329,8 +329,8 @@ function throng.crash_reports(who, on) end
 --- Nodes that are up already are told at once. A node is "down" when the connection to it is lost: it ended, or can't
 --- be reached. By then our asks to its actors have failed (code "down"), monitors have had their down and links their
 --- exit, all with the reason "noconnection". "down" has one value more, node(name, "down", lost): so many messages of
---- ours, of all actors together, were on their way there and may have arrived or not. None of them arrives later than what
---- is sent after "up".
+--- ours, of all actors together, were on their way there and may have arrived or not. None of them arrives later than
+--- what is sent after "up".
 ---@param who boolean|pid
 ---@param on? boolean
 ---@return boolean done
