@@ -210,7 +210,7 @@ static void frame_came(Conn *c, const unsigned char *frame, size_t len) {
 /* ---- bytes that come ---- */
 
 static void feed_link(Conn *c, const unsigned char *p, size_t len) {
-    calls.busy();
+    calls.busy(len);
     int err = link_receive(c->link, p, len);
     if (err == UV_EPROTO) {
         char why[CONN_WHY];

@@ -31,7 +31,7 @@ typedef struct ConnCalls {
     Link *(*begin)(Conn *c, const Hello *theirs, int fd, uint64_t session); /* it is up: the link it serves, or NULL */
     /* It ends. `why` is "" if there is nothing to say. Before this its link has heard of it. */
     void (*over)(Conn *c, Link *l, const char *why, uint64_t unconfirmed);
-    void (*busy)(void); /* bytes came on one that is up */
+    void (*busy)(size_t len); /* so many bytes came on one that is up */
 } ConnCalls;
 
 /* tls: NULL = connections are plain. */
