@@ -79,7 +79,11 @@ describe("a node with TLS", function()
       function Me:start() throng.watch_nodes(true) end
       function Me:on_node(name, state) print(name .. " " .. state) end
     ]], options("one", "a", {"--set", "net.timeout=700"}))
-    local function join() return cluster.join(a, "b", "function Me:on_ready() end", options("one", "b", {"--set", "net.timeout=700"})) end
+    local function join()
+      local b = cluster.join(a, "b", [=[ function Me:on_ready() print "ready" end ]=], options("one", "b", {"--set", "net.timeout=700"}))
+      b:read_until "ready"
+      return b
+    end
     local b = join()
     a:read_until "b up"
     b:kill()
