@@ -31,8 +31,8 @@
 #include "mail/pid.h"
 #include "net/address.h"
 #include "net/frame.h"
-#include "net/tls.h"
 #include "net/ties.h"
+#include "net/tls.h"
 
 #define LINK_FULL_MOST 64
 

@@ -92,8 +92,9 @@ local function run_node(program, bench, sizes, options)
   if bench.remote then pipe, address = start_peer(program, options) end
   if bench.remote and not pipe then return nil, address end
   local peer <close> = pipe -- last of all: it ends by itself when its link does
-  if peer then words[#words + 1] = "--name here --join " .. address end
-  if peer then words[#words + 1] = tls_words("here", options.certificates) end
+  if peer then
+    words[#words + 1] = "--name here --join " .. address .. " " .. tls_words("here", options.certificates)
+  end
   words[#words + 1] = "-m throng.bench.work." .. bench.name
   for key, value in pairs(sizes) do words[#words + 1] = quoted(("%s=%s"):format(key, value)) end
   local command = ("timeout -k 5 %d %s 2>&1"):format(options.timeout, table.concat(words, " "))
