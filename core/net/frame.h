@@ -66,7 +66,8 @@ enum { /* kinds of records that are no messages */
                          * a 0, its address or nothing */
     RECORD_ATOM,        /* `name`: its number here; payload: the text */
     RECORD_PING,        /* here I am */
-    RECORD_CREDIT,      /* `to`: bytes of the user's lane taken in since the start, `from`: records */
+    RECORD_CREDIT,      /* `to`: bytes of the user's lane taken in since the start, `from`: records; `ref`: kills and
+                         * stops of the other lane */
     RECORD_JOIN,        /* `from` is in the group of that name (payload) */
     RECORD_LEAVE,
     RECORD_WHEREIS      /* who has that name (payload)? An answer (MESSAGE_REPLY) to `ref` of `from` */

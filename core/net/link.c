@@ -38,7 +38,8 @@ typedef struct Incoming { /* the loop's thread alone */
     Lane lane;
     Bytes held[LANES];    /* an incomplete record, or what waits while it is paused */
     uint64_t bytes, records; /* of the user's lane, that came and were taken in */
-    uint64_t told;        /* the bytes of the last RECORD_CREDIT */
+    uint64_t orders;      /* kills and stops that came */
+    uint64_t told, told_orders; /* bytes and orders of the last RECORD_CREDIT */
     uint16_t nodes[PID_NODES]; /* its numbers -> ours */
     Name **names;
     uint32_t names_room;
@@ -61,7 +62,8 @@ struct Link {
     Bytes out[LANES];
     size_t begun; /* bytes at the front of the user's lane that belong to a record already in part on the wire */
     uint64_t window, largest, sent, acked; /* bytes of the user's lane */
-    uint64_t records_sent, records_acked;
+    uint64_t records_sent, records_acked; /* of the user's lane */
+    uint64_t orders_sent, orders_acked;   /* kills and stops: of the system's, all that nothing else answers for */
     unsigned char *wire; /* 2 chunks with their heads: what is being written */
     size_t wire_len, wire_at;
     Ties ties;
@@ -117,6 +119,13 @@ const char *link_fault(const Link *l) { return l->in.fault != NULL ? l->in.fault
 uint64_t link_session(Link *l) {
     pthread_mutex_lock(&l->lock);
     uint64_t session = l->up ? l->session : 0;
+    pthread_mutex_unlock(&l->lock);
+    return session;
+}
+
+uint64_t link_last_session(Link *l) {
+    pthread_mutex_lock(&l->lock);
+    uint64_t session = l->session;
     pthread_mutex_unlock(&l->lock);
     return session;
 }
@@ -209,6 +218,13 @@ void link_unblock(Link *l) {
     pthread_mutex_unlock(&l->lock);
 }
 
+bool link_is_blocked(Link *l) {
+    pthread_mutex_lock(&l->lock);
+    bool blocked = l->up && l->blocked;
+    pthread_mutex_unlock(&l->lock);
+    return blocked;
+}
+
 bool link_idle(Link *l) {
     pthread_mutex_lock(&l->lock);
     bool idle = !l->up || l->failed || (!l->writing && l->wire_at == l->wire_len &&
@@ -237,6 +253,8 @@ static Lane lane_of(const Message *msg) {
                ? LANE_USER
                : LANE_SYSTEM;
 }
+
+static bool is_order(uint8_t kind) { return kind == MESSAGE_KILL || kind == MESSAGE_STOP; }
 
 /* Appends a record. Under the lock. */
 static int put(Link *l, Lane lane, const Record *r) {
@@ -301,6 +319,7 @@ static int send_locked(Link *l, Message *msg, size_t *waiting) {
     if (err != 0) return err == TIES_DROP ? TIES_DROP : UV_ENOBUFS;
     Record r = record_of(msg);
     put(l, lane, &r); /* there is room */
+    l->orders_sent += is_order(msg->kind);
     cut_off_if_too_slow(l, lane);
     return 0;
 }
@@ -464,6 +483,7 @@ static void credited(Link *l, const Record *r) {
     pthread_mutex_lock(&l->lock);
     if (r->to > l->acked && r->to <= l->sent) l->acked = r->to;
     if (r->from > l->records_acked && r->from <= l->records_sent) l->records_acked = r->from;
+    if (r->ref > l->orders_acked && r->ref <= l->orders_sent) l->orders_acked = r->ref;
     pthread_mutex_unlock(&l->lock);
     soil(l);
 }
@@ -472,6 +492,7 @@ static int take_record(Link *l, Lane lane, const unsigned char *p, size_t len) {
     Record r;
     if (!record_read(p, len, &r)) return fault(l, "a record that is none");
     if (lane == LANE_USER) l->in.records++;
+    l->in.orders += is_order(r.kind);
     if (r.kind < RECORD_NODE) return deliver(l, &r);
     if (lane != LANE_SYSTEM) return fault(l, "a record in the wrong lane");
     switch (r.kind) {
@@ -518,9 +539,11 @@ static int take_lane(Link *l, Lane lane, const unsigned char *p, size_t len) {
 static void give_credit(Link *l, bool due) {
     Incoming *in = &l->in;
     uint64_t taken = in->bytes - (in->paused ? bytes_len(&in->held[LANE_USER]) : 0);
-    if (taken == in->told || (!due && taken - in->told < (uint64_t)config.net_window / 4)) return;
+    if (taken == in->told && in->orders == in->told_orders) return;
+    if (!due && taken - in->told < (uint64_t)config.net_window / 4) return;
     in->told = taken;
-    link_tell(l, &(Record){.kind = RECORD_CREDIT, .to = taken, .from = in->records});
+    in->told_orders = in->orders;
+    link_tell(l, &(Record){.kind = RECORD_CREDIT, .to = taken, .from = in->records, .ref = in->orders});
 }
 
 int link_receive(Link *l, const unsigned char *p, size_t len) {
@@ -580,7 +603,7 @@ void link_begin(Link *l, int fd, uint64_t session, const Hello *theirs) {
     Incoming *in = &l->in;
     memset(in->nodes, 0xff, sizeof in->nodes);
     in->head_len = in->chunk_left = 0;
-    in->bytes = in->records = in->told = 0;
+    in->bytes = in->records = in->orders = in->told = in->told_orders = 0;
     in->paused = false;
     in->heard = true;
     in->fault = NULL;
@@ -588,12 +611,12 @@ void link_begin(Link *l, int fd, uint64_t session, const Hello *theirs) {
     if (l->wire == NULL) l->wire = malloc(2 * (CHUNK + FRAME_CHUNK_HEAD));
     memset(l->told, 0, sizeof l->told);
     l->wire_len = l->wire_at = l->begun = 0;
-    l->sent = l->acked = l->records_sent = l->records_acked = 0;
+    l->sent = l->acked = l->records_sent = l->records_acked = l->orders_sent = l->orders_acked = 0;
     l->window = theirs->window;
     l->largest = theirs->largest < MESSAGE_SIZE_MAX ? theirs->largest : MESSAGE_SIZE_MAX;
     l->fd = fd;
     l->session = session;
-    l->blocked = l->spoke = false;
+    l->blocked = l->spoke = l->buried = false; /* buried: a process of its name came between, and has gone */
     l->failed = l->wire == NULL; /* no memory: it ends again at once */
     l->up = true;
     if (l->failed) shutdown(fd, SHUT_RDWR);
@@ -637,13 +660,13 @@ uint64_t link_end(Link *l) {
     pthread_mutex_lock(&l->lock);
     Bytes user = l->out[LANE_USER];
     size_t begun = l->begun;
-    uint64_t unconfirmed = l->records_sent - l->records_acked;
+    uint64_t unconfirmed = l->records_sent - l->records_acked + l->orders_sent - l->orders_acked;
     Ties ties = l->ties;
     l->out[LANE_USER] = (Bytes){0};
     l->ties = (Ties){0};
     bytes_clear(&l->out[LANE_SYSTEM]);
     l->up = false;
-    if (l->writing) l->doomed = l->fd;
+    if (l->writing && l->doomed < 0) l->doomed = l->fd; /* else that writer is of a session before */
     else close(l->fd);
     l->fd = -1;
     pthread_mutex_unlock(&l->lock);
