@@ -44,7 +44,7 @@ FLAGS_fuzz  = -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefine
               -D__SANITIZE_ADDRESS__=1
 WARNINGS    = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings $(WERROR)
 # Hidden: a C module's own symbols can't be mistaken for ours. Lua's API stays visible, for C modules find it in us.
-LANGUAGE    = -std=c11 -D_GNU_SOURCE -Icore -I$(B) $(shell pkg-config --cflags lua5.4 libuv)
+LANGUAGE    = -std=c11 -D_GNU_SOURCE -Icore -I$(B) $(shell pkg-config --cflags lua5.4 libuv openssl)
 COMPILE     = $(CC) $(LANGUAGE) $(WARNINGS) -fPIE -fvisibility=hidden $(CPPFLAGS) $(CFLAGS) $(FLAGS_$(VARIANT))
 LINK        = $(CC) $(WARNINGS) -pie -Wl,-z,relro,-z,now $(CFLAGS) $(FLAGS_$(VARIANT)) $(LDFLAGS)
 LIBS        = -Wl,-E -Wl,--whole-archive -l:liblua5.4.a -Wl,--no-whole-archive -l:liblua5.4-cjson.a \

@@ -29,6 +29,7 @@
 #define FRAME_HELLO_MAX 1024
 #define FRAME_NAME_MAX 64 /* bytes of a node's or cluster's name */
 #define FRAME_NONCE 32
+#define CALL_MAX (1u << 20) /* bytes of what RECORD_CALL and RECORD_ANSWER bring */
 
 typedef enum { FRAME_HELLO = 1, FRAME_PROOF, FRAME_WELCOME, FRAME_REFUSED } FrameType;
 
@@ -70,8 +71,15 @@ enum { /* kinds of records that are no messages */
                          * stops of the other lane */
     RECORD_JOIN,        /* `from` is in the group of that name (payload) */
     RECORD_LEAVE,
-    RECORD_WHEREIS      /* who has that name (payload)? An answer (MESSAGE_REPLY) to `ref` of `from` */
+    RECORD_WHEREIS,     /* who has that name (payload)? An answer (MESSAGE_REPLY) to `ref` of `from` */
+    RECORD_CALL,        /* `name`: a service (net/call.h), `ref`: its asker's number, payload: the question */
+    RECORD_ANSWER,      /* to `ref`; `to`: what became of it; payload */
+    RECORD_CHASE,       /* who waits for whom, from `from` to `to`; `left`: see net/chase.h; payload: the way so far */
+    RECORD_FULL         /* the mailbox of `from`: `to` 1 = it is full, 0 = it has room again */
 };
+
+#define FRAME_STEP 16        /* bytes of a step of RECORD_CHASE */
+#define FRAME_CHASE_MAX 65536 /* of all of them, and the texts */
 
 typedef struct Record {
     uint8_t kind, flags, argc;
@@ -83,6 +91,8 @@ typedef struct Record {
 #define RECORD_HEAD 44 /* with its length */
 #define RECORD_LENGTH 4
 
+/* "Orders": kills and stops. */
+static inline bool record_is_order(uint8_t kind) { return kind == MESSAGE_KILL || kind == MESSAGE_STOP; }
 static inline size_t record_whole(const Record *r) { return RECORD_HEAD + r->size; }
 void record_put(unsigned char *out, const Record *r); /* record_whole(r) bytes */
 /* The length of the record that begins with these 4 bytes, itself counted. */

@@ -16,9 +16,13 @@
  * (RECORD_CREDIT). It stops taking in while an actor there is far behind with its mailbox (a millisecond at a time);
  * the connection itself is always read, so the system's lane and the heartbeats are not held up.
  *
+ * A mailbox there that is full is made known here (RECORD_FULL): from then on SEND and ASK to it are refused here
+ * ("full"), until it has room for half its limit. What was under way by then becomes dead letters there. That goes for
+ * LINK_FULL_MOST of them at once; further ones are not made known. Nobody pays for it while none is full.
+ *
  * Loss. When a connection ends, what was never written becomes dead letters ("unreachable"), and of what was written
  * and not confirmed the number is logged and counted (`net_unconfirmed`): it may have arrived or not. So are kills and
- * stops, written or not. All else in the system's lane is answered for by ties.h, or told anew when there is a way again.
+ * stops, written or not. All else in the system's lane is answered for by ties.h, or told anew at the next beginning.
  * Threads: link_send and link_flush from any; what says so on the loop's thread alone. */
 #ifndef NET_LINK_H
 #define NET_LINK_H
@@ -28,6 +32,10 @@
 #include "mail/pid.h"
 #include "net/address.h"
 #include "net/frame.h"
+#include "net/ties.h"
+#include "net/tls.h"
+
+#define LINK_FULL_MOST 64
 
 typedef struct Link Link;
 
@@ -37,7 +45,7 @@ typedef struct LinkCalls { /* on any thread that writes; they may only hand on t
     /* on the loop's thread */
     void (*paused)(Link *l); /* call link_resume in a millisecond */
     uint32_t (*meet)(Link *l, const Record *r);  /* RECORD_NODE: our number for it */
-    void (*record)(Link *l, const Record *r); /* JOIN, LEAVE, WHEREIS; pids are ours already */
+    void (*record)(Link *l, const Record *r); /* JOIN, LEAVE, WHEREIS: pids are ours already; CALL, ANSWER */
 } LinkCalls;
 
 void  link_open(LinkCalls calls); /* before the first link */
@@ -55,8 +63,9 @@ void        link_bury(Link *l);    /* that process is gone for ever: its pids ar
 /* 0 or MAILBOX_CROWDED: taken; UV_EHOSTUNREACH, UV_ESRCH (buried), UV_ENOBUFS (full), UV_E2BIG (more than the other
  * side's `net.message`): the caller still owns it */
 int  link_send(Link *l, Message *msg);
-/* A record of ours in the system's lane; nothing if the link is not up. */
-void link_tell(Link *l, const Record *r);
+/* A record of ours in the system's lane. 0; UV_EHOSTUNREACH, UV_E2BIG (more than it takes), UV_ENOMEM. */
+int  link_put(Link *l, const Record *r);
+void link_tell(Link *l, const Record *r); /* the same, if nobody needs to know whether the link is up */
 /* RECORD_WHEREIS: an ask of `from` under `ref`, answered as others are. 0, UV_EHOSTUNREACH or UV_ENOMEM. */
 int  link_ask(Link *l, const Record *r);
 void link_flush(Link *l);
@@ -68,15 +77,24 @@ bool link_idle(Link *l);   /* all is written */
 
 /* ---- on the loop's thread ---- */
 
-/* A connection is up: from now on messages are taken. */
-void link_begin(Link *l, int fd, uint64_t session, const Hello *theirs);
+/* A connection is up: from now on messages are taken. Takes the socket, and TLS (NULL: it is plain). */
+void link_begin(Link *l, int fd, Tls *tls, uint64_t session, const Hello *theirs);
 /* Bytes that came, as chunks. 0; UV_EPROTO: they are none, UV_ENOMEM: end the connection. */
 int  link_receive(Link *l, const unsigned char *bytes, size_t len);
 int  link_resume(Link *l);
-/* The connection is over; closes the socket, soon. Everybody is told; the number of messages that may be lost. */
+/* The connection is over; closes the socket and frees its Tls, soon. Everybody is told; the number of messages that
+ * may be lost. */
 uint64_t link_end(Link *l);
 /* Tells the other side how far we have come with its messages, if it does not know. */
 void link_confirm(Link *l);
+bool link_adopt(const Link *l, uint64_t *pid); /* see intake.h */
+size_t link_waits(Link *l, TiesWait *out, size_t most); /* ties_due */
+/* Tells it whose mailboxes, of those that it was told to be full, have room again. True: some are still full. */
+bool link_recheck(Link *l);
+/* For intake.c: ties_arrive, RECORD_CREDIT and RECORD_FULL. */
+void link_filled(Link *l, uint64_t pid, bool full);
+int  link_tie(Link *l, Message *msg);
+void link_credited(Link *l, uint64_t bytes, uint64_t records, uint64_t orders);
 /* Since the last call: did anything come, did anything go? */
 void link_pulse(Link *l, bool *heard, bool *spoke);
 const char *link_fault(const Link *l); /* what was wrong with the bytes, after UV_EPROTO */

@@ -379,16 +379,21 @@ static int process_getcwd(lua_State *L) {
     return 1;
 }
 
+/* Named by numbers alone: with letters by chance, a path in a program's output was once the word a spec waited for. */
 static int process_mkdtemp(lua_State *L) {
+    static unsigned count;
     char path[PATH_MAX];
     const char *base = getenv("TMPDIR");
-    lua_pushfstring(L, "%s/throng-spec-XXXXXX", base != NULL && *base != '\0' ? base : "/tmp");
-    const char *template = lua_tostring(L, -1);
-    luaL_argcheck(L, strlen(template) < sizeof path, 1, "TMPDIR is too long");
-    strcpy(path, template);
-    if (mkdtemp(path) == NULL) return luaL_error(L, "%s: %s", path, strerror(errno));
-    lua_pushstring(L, path);
-    return 1;
+    if (base == NULL || *base == '\0') base = "/tmp";
+    do {
+        int len = snprintf(path, sizeof path, "%s/throng-spec-%d-%u", base, (int)getpid(), ++count);
+        luaL_argcheck(L, len > 0 && (size_t)len < sizeof path, 1, "TMPDIR is too long");
+        if (mkdir(path, 0700) == 0) {
+            lua_pushstring(L, path);
+            return 1;
+        }
+    } while (errno == EEXIST);
+    return luaL_error(L, "%s: %s", path, strerror(errno));
 }
 
 static int process_mkdir(lua_State *L) {

@@ -23,7 +23,7 @@ local function start(o)
   o = o or {}
   o.script = o.script or ROOT
   local n = node.start(o)
-  n:read_until "up"
+  n:read_until "up\n"
   return n
 end
 
