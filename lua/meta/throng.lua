@@ -396,7 +396,7 @@ function throng.info(pid) end
 ---@field net_received integer    messages from other nodes
 ---@field net_bytes_out integer   written to other nodes
 ---@field net_bytes_in integer    read from other nodes
----@field net_unconfirmed integer messages on their way when a connection broke: they may have arrived or not
+---@field net_unconfirmed integer messages, kills and stops on their way when a connection broke: perhaps they arrived
 ---@field actors integer          alive now
 ---@field workers integer         threads that run actors
 ---@field waiting integer         messages in all mailboxes now
