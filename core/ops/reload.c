@@ -267,11 +267,11 @@ static void do_versions(Request *r) {
 }
 
 const Op ops_reload[] = {
-    {"reload", do_reload, true,
+    {"reload", do_reload, OP_CHANGES | OP_LEADS,
      {{"module", ARG_TEXT}, {"in_flight", ARG_TEXT}, {"drain", ARG_INTEGER}, {"canary", ARG_ANY},
       {"watch", ARG_INTEGER}, {"force", ARG_FLAG}, {"mode", ARG_TEXT}}},
-    {"rollback", do_rollback, true,
+    {"rollback", do_rollback, OP_CHANGES | OP_LEADS,
      {{"module", ARG_TEXT | ARG_MUST}, {"in_flight", ARG_TEXT}, {"drain", ARG_INTEGER}, {"canary", ARG_ANY},
       {"watch", ARG_INTEGER}, {"mode", ARG_TEXT}}},
-    {"versions", do_versions, false, {{"module", ARG_TEXT}}},
-    {NULL, NULL, false, {{NULL, 0}}}};
+    {"versions", do_versions, OP_ALL, {{"module", ARG_TEXT}}},
+    {NULL, NULL, 0, {{NULL, 0}}}};
