@@ -27,7 +27,9 @@
 #include "mail/payload.h"
 #include "mail/post.h"
 #include "net/call.h"
+#include "ops/concert.h"
 #include "ops/console.h"
+#include "ops/voice.h"
 #include "ops/watch.h"
 #include "run/loop.h"
 #include "run/scheduler.h"
@@ -246,6 +248,7 @@ int node_run(const NodeOptions *o) {
                          (SchedulerCalls){clustered ? run_and_flush : actor_run, vm_interrupt, pool_thread_end,
                                           o->tests ? testing_at_rest : NULL, gauge_ran});
     if (err < 0) goto no_scheduler;
+    voice_open();
     ConsoleOptions door = {.path = o->console, .version = THRONG_VERSION,
                            .node_name = o->name != NULL ? o->name : "throng"};
     if (console_open(&door, text, sizeof text) < 0) code = complain(text);
@@ -259,6 +262,8 @@ int node_run(const NodeOptions *o) {
     watch_close();
     console_close();
     rollout_close(); /* nobody begins one any more */
+    concert_close();
+    voice_close();
     if (scheduler_close() < 0) { /* a thread is stuck in C: no memory may be freed under it */
         log_format(LOG_WARN, "", "a worker is stuck in a C function: the process ends around it");
         if (node.last_words != NULL) complain(node.last_words);

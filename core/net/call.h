@@ -15,8 +15,8 @@
 
 typedef enum { /* numbers on the wire: they stay; below CALL_SERVICES */
     CALL_ECHO = 1,  /* the body comes back: for specs, and to see that a node's loop answers */
-    CALL_OP = 10,    /* ops/relay.h */
-    CALL_RELOAD = 11 /* api/concert.h */
+    CALL_OP = 16,    /* ops/relay.h */
+    CALL_RELOAD = 17 /* ops/concert.h */
 } CallService;
 
 typedef struct CallFrom { /* a ticket for one answer; copied at will */

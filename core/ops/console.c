@@ -398,7 +398,8 @@ static void close_on_loop(void *unused) {
     (void)unused;
     while (console.clients != NULL) {
         Client *c = console.clients;
-        if (c->away == NULL && !c->writing && c->doomed == NULL) client_flush(c); /* what fits the socket goes out at once */
+        /* what fits the socket goes out at once */
+        if (c->away == NULL && !c->writing && c->doomed == NULL) client_flush(c);
         client_close(c);
     }
     away_close();

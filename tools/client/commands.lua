@@ -21,6 +21,7 @@ local value = require "throng.client.value"
 ---@field list? boolean     its pieces are what is asked for, its value is about them
 ---@field args? fun(args: table): table?, string?  changes what is asked; nil and why not
 ---@field all? boolean     it may be asked of all nodes: --all
+---@field leads? boolean   of all nodes it has one answer, not one of each
 ---@field begin? fun(view: View): table  makes what shows the answer: {more = fun(piece), done = fun(value)}
 
 ---@class View              how and where something is shown
@@ -368,6 +369,19 @@ local function reloaded(view)
                      {"FROM", function(row) return short(row.from) end}, {"TO", function(row) return short(row.to) end},
                      {"ACTORS", "actors", show.count, right = true}}
     local rows = type(about.behaviours) == "table" and about.behaviours or {}
+    if type(about.nodes) == "table" then
+      table.insert(columns, 1, NODE)
+      for _, node in ipairs(about.nodes) do
+        if node.canary then view.out(show.clean(node.on .. ": " .. node.canary)) end
+        for _, row in ipairs(type(node.behaviours) == "table" and node.behaviours or {}) do
+          row.on = node.on
+          rows[#rows + 1] = row
+        end
+        for _, warning in ipairs(type(node.warnings) == "table" and node.warnings or {}) do
+          view.out(view.paint("yellow", ("warning: %s: %s"):format(show.clean(node.on), show.clean(warning))))
+        end
+      end
+    end
     for _, line in ipairs(show.table(columns, rows, view.width, view.paint)) do view.out(line) end
     for _, warning in ipairs(type(about.warnings) == "table" and about.warnings or {}) do
       view.out(view.paint("yellow", "warning: " .. show.clean(warning)))
@@ -394,8 +408,9 @@ end
 -- ---- the list ----
 
 local RELOAD <const> = {in_flight = "text", drain = "number", canary = "text", watch = "number", force = "flag",
-                        mode = "text"}
-local ROLLBACK <const> = {in_flight = "text", drain = "number", canary = "text", watch = "number", mode = "text"}
+                        mode = "text", within = "number"}
+local ROLLBACK <const> = {in_flight = "text", drain = "number", canary = "text", watch = "number", mode = "text",
+                          within = "number"}
 local PID <const> = {"pid"}
 local PID_OR_NOT <const> = {"pid", optional = true}
 local LIMIT <const> = {limit = "number"}
@@ -461,9 +476,9 @@ add("change", "kill", {PID}, "ends it at once", {begin = done_word "killed"})
 add("change", "gc", {PID_OR_NOT}, "collects the garbage of one actor, or of all",
     {options = WITHIN, begin = changed_size})
 add("change", "reload", {{"module", rest = true, words = true, optional = true, title = "MODULE..."}},
-    "takes changed scripts into running actors", {options = RELOAD, begin = reloaded})
+    "takes changed scripts into running actors", {options = RELOAD, leads = true, begin = reloaded})
 add("change", "rollback", {{"module", rest = true, words = true, title = "MODULE..."}}, "the version before",
-    {options = ROLLBACK, begin = reloaded})
+    {options = ROLLBACK, leads = true, begin = reloaded})
 add("change", "versions", {{"module", optional = true}}, "versions of behaviours, and who runs them",
     {list = true, begin = table_of({{"NAME", "name", least = 8, colour = "bold"},
                                     {"VERSION", function(row) return short(row.version) end},
