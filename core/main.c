@@ -9,10 +9,12 @@
 #include "ground/config.h"
 #include "ground/log.h"
 #include "ground/version.h"
+#include "net/certs.h"
 #include "node.h"
 #include "ops/command.h"
 
 #define PATHS_MOST 64
+#define CERTS_MOST 1000
 
 static const char usage[] =
     "usage: throng run [OPTIONS] FILE [ARGS]    run the actor script FILE as the root of a node\n"
@@ -25,6 +27,7 @@ static const char usage[] =
     "           ps top tree info state inbox tasks why names groups node nodes memory\n"
     "           send ask spawn set stop kill gc reload rollback versions\n"
     "           log trace deadletters slow prof\n"
+    "       throng certs DIR NODE...            make certificates for TLS between these nodes\n"
     "       throng help [COMMAND]               this, and the settings; or more of one COMMAND\n"
     "       throng version\n"
     "\n"
@@ -42,6 +45,7 @@ static const char usage[] =
     "  --join HOST:PORT[,HOST:PORT]  be a member of the cluster that these nodes are of\n"
     "  --cluster NAME     the cluster's name, throng if not given; nodes of others are refused\n"
     "  --secret FILE      the cluster's secret; without it cluster.secret in the run directory\n"
+    "  --tls-cert FILE --tls-key FILE --tls-ca FILE  connections are TLS; no secret is needed\n"
     "  --insecure         plain connections beyond loopback are fine\n"
     "\n"
     "ARGS are handed to the script's init as strings. Exit codes: what throng.shutdown was given,\n"
@@ -143,6 +147,12 @@ static int run(int argc, char **argv) {
             o.net.cluster = value;
         } else if ((value = value_of("--secret", argc, argv, &i, &missing)) != NULL) {
             o.net.secret = value;
+        } else if ((value = value_of("--tls-cert", argc, argv, &i, &missing)) != NULL) {
+            o.net.tls_cert = value;
+        } else if ((value = value_of("--tls-key", argc, argv, &i, &missing)) != NULL) {
+            o.net.tls_key = value;
+        } else if ((value = value_of("--tls-ca", argc, argv, &i, &missing)) != NULL) {
+            o.net.tls_ca = value;
         } else if (strcmp(option, "--insecure") == 0) {
             o.net.insecure = true;
         } else if (missing) {
@@ -151,6 +161,10 @@ static int run(int argc, char **argv) {
             return wrong("unknown option '%s'", option);
         }
     }
+    const char *no_tls = o.net.tls_cert == NULL ? "--tls-cert" : o.net.tls_key == NULL ? "--tls-key"
+                         : o.net.tls_ca == NULL ? "--tls-ca" : NULL;
+    if (no_tls != NULL && (o.net.tls_cert != NULL || o.net.tls_key != NULL || o.net.tls_ca != NULL))
+        return wrong("%s is missing: TLS wants --tls-cert, --tls-key and --tls-ca", no_tls);
     if (i >= argc) return wrong(module ? "run: -m wants a module" : "run: which FILE?");
     *(module ? &o.module : &o.file) = argv[i];
     o.args = argv + i + 1;
@@ -193,6 +207,69 @@ static int test(int argc, char **argv) {
     return node_run(&o);
 }
 
+static const char certs_usage[] =
+    "usage: throng certs [--days N] DIR NODE...\n"
+    "\n"
+    "Makes what nodes with these names need for TLS among them: DIR/NODE.pem and DIR/NODE.key for each,\n"
+    "signed by DIR/ca.pem and DIR/ca.key, an authority good for 10 years that is made if it is not there;\n"
+    "more nodes can be added later. What is there already is kept. Keys are EC P-256, readable by you alone.\n"
+    "\n"
+    "  --days N           how long nodes' certificates are good: 1 to 3650 days, 825 if not given\n";
+
+static int certs_help(void) {
+    fputs(certs_usage, stdout);
+    return 0;
+}
+
+static void tell_certs(const char *dir, char **names, int count, int days, const CertsMade *made) {
+    printf("%s/ca.pem %s/ca.key  ", dir, dir);
+    printf(made->authority ? "made: good for 10 years\n" : "there already\n");
+    for (int i = 0; i < count; i++) {
+        printf("%s/%s.pem %s/%s.key  ", dir, names[i], dir, names[i]);
+        if (made->nodes[i]) printf("made: good for %d days\n", days);
+        else printf("there already\n");
+    }
+    puts("\nEach node needs its own two files and ca.pem; ca.key signs further nodes, and belongs on none of them:");
+    for (int i = 0; i < count; i++)
+        printf("  throng run --name %s --tls-cert %s/%s.pem --tls-key %s/%s.key --tls-ca %s/ca.pem ...\n", names[i],
+               dir, names[i], dir, names[i], dir);
+}
+
+static int certs(int argc, char **argv) {
+    bool nodes[CERTS_MOST];
+    CertsMade made = {.nodes = nodes};
+    char err[1024];
+    int days = CERTS_NODE_DAYS, i = 0, missing = 0;
+    for (; i < argc && argv[i][0] == '-' && argv[i][1] != '\0'; i++) {
+        const char *option = argv[i], *value;
+        char *end;
+        if (strcmp(option, "--help") == 0) return certs_help();
+        if ((value = value_of("--days", argc, argv, &i, &missing)) == NULL)
+            return wrong(missing ? "option '%s' wants a value" : "certs: unknown option '%s'", option);
+        long n = strtol(value, &end, 10);
+        if (*value == '\0' || *end != '\0' || n < 1 || n > CERTS_AUTHORITY_DAYS)
+            return wrong("--days '%s': 1 to %d", value, CERTS_AUTHORITY_DAYS);
+        days = (int)n;
+    }
+    if (argc - i < 2) return wrong("certs: which DIR, and which NODEs?");
+    const char *dir = argv[i++];
+    char **names = argv + i;
+    int count = argc - i;
+    if (count > CERTS_MOST) return wrong("certs: more than %d nodes at once", CERTS_MOST);
+    for (int k = 0; k < count; k++) {
+        if (!good_name(names[k])) return wrong("certs: node '%s': 1 to 64 letters, digits, _ and -", names[k]);
+        if (strcmp(names[k], CERTS_AUTHORITY) == 0) return wrong("certs: a node '%s' would be the authority", names[k]);
+        for (int n = 0; n < k; n++)
+            if (strcmp(names[n], names[k]) == 0) return wrong("certs: node '%s' twice", names[k]);
+    }
+    if (certs_make(dir, names, count, days, &made, err, sizeof err) < 0) {
+        fprintf(stderr, "throng: certs: %s\n", err);
+        return 1;
+    }
+    tell_certs(dir, names, count, days, &made);
+    return 0;
+}
+
 /* A program may be started with its standard files closed. The next ones opened would take their places, and what
  * is printed would go into a socket. */
 static int hold_standard_files(void) {
@@ -215,6 +292,8 @@ int main(int argc, char **argv) {
     }
     if (strcmp(command, "run") == 0) return run(argc - 2, argv + 2);
     if (strcmp(command, "test") == 0) return test(argc - 2, argv + 2);
+    if (strcmp(command, "certs") == 0) return certs(argc - 2, argv + 2);
+    if (strcmp(command, "help") == 0 && argc == 3 && strcmp(argv[2], "certs") == 0) return certs_help();
     if (strcmp(command, "bench") == 0) return command_run("throng.bench", THRONG_VERSION, argv + 2, argc - 2);
     bool asks_help = strcmp(command, "help") == 0;
     if ((asks_help && argc == 2) || strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0) return help();

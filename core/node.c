@@ -26,6 +26,7 @@
 #include "mail/atom.h"
 #include "mail/payload.h"
 #include "mail/post.h"
+#include "net/chase.h"
 #include "net/call.h"
 #include "ops/concert.h"
 #include "ops/console.h"
@@ -236,7 +237,7 @@ int node_run(const NodeOptions *o) {
     pthread_cond_init(&node.changed, &monotonic);
     if ((err = log_open(o->log_level, STDERR_FILENO)) < 0) goto no_log;
     if (o->tests) testing_open();
-    post_open((PostCalls){actor_wake, clustered ? cluster_send : NULL});
+    post_open((PostCalls){actor_wake, clustered ? cluster_send : NULL, clustered ? chase_later : NULL});
     behaviour_open(api_open_vm);
     actor_open((ActorCalls){api_open_vm, on_ended, sandbox_push_globals, sandbox_swap_globals});
     if ((err = api_open((ApiCalls){on_shutdown, o->name != NULL ? o->name : "throng"})) < 0) goto no_loop;

@@ -2,24 +2,27 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include "actor/fiber.h"
 #include "ground/metrics.h"
 #include "mail/atom.h"
 #include "mail/names.h"
+#include "mail/post.h"
 
 #define SHOWN_FIRST 12 /* of a long circle */
 #define SHOWN_LAST 4
+#define AWAY SIZE_MAX  /* in place of a number of steps: the way leads to another node */
 #define TEXT_SIZE ((SHOWN_FIRST + SHOWN_LAST + 3) * (60 + PID_TEXT_MAX + ATOM_TEXT_MAX + 16)) /* all fits */
 
 typedef struct Step { /* `pid` waits for the answer to `asks` */
     uint64_t pid, asks;
 } Step;
 
-/* Walks from `whom` on until it comes back to `a`, and returns how many steps that took, 0 if it does not. Writes up to
- * `most` of them. With `mine`, the last one must be waiting for just that request. */
+/* Walks from `whom` on until it comes back to `a`, and returns how many steps that took, 0 or AWAY if it does not.
+ * Writes up to `most` of them. With `mine`, the last one must be waiting for just that request. */
 static size_t walk(const Actor *a, uint64_t whom, const Message *mine, Step *steps, size_t most) {
     for (size_t n = 0; n < CYCLE_MOST;) {
         Slot *slot = registry_find(whom);
-        if (slot == NULL) return 0;
+        if (slot == NULL) return pid_node(whom) != 0 ? AWAY : 0;
         /* seq_cst: see 3; acquire, and that of `asked`: whom this word is about, or the next reading finds another */
         uint64_t asks = atomic_load_explicit(&slot->asks, memory_order_seq_cst);
         if (asks == 0) return 0;
@@ -33,10 +36,11 @@ static size_t walk(const Actor *a, uint64_t whom, const Message *mine, Step *ste
     return 0;
 }
 
-/* The steps of a circle that there was at one moment; NULL: there is none. The caller frees. */
+/* The steps of a circle that there was at one moment; NULL: there is none, *count may be AWAY. The caller frees. */
 static Step *find(const Actor *a, uint64_t whom, const Message *mine, size_t *count) {
     size_t n = walk(a, whom, mine, NULL, 0);
-    if (n == 0) return NULL;
+    *count = n;
+    if (n == 0 || n == AWAY) return NULL;
     Step *seen = malloc(2 * n * sizeof *seen);
     if (seen == NULL) return NULL; /* its deadline will end it */
     Step *again = seen + n;
@@ -46,7 +50,6 @@ static Step *find(const Actor *a, uint64_t whom, const Message *mine, size_t *co
         free(seen);
         return NULL;
     }
-    *count = n;
     return seen;
 }
 
@@ -63,7 +66,7 @@ static size_t show(char *out, size_t len, uint64_t pid, bool asks, uint32_t ques
     return (size_t)more < room ? len + (size_t)more : TEXT_SIZE - 1;
 }
 
-const char *cycle_closed(Actor *a, uint64_t whom, uint32_t name) {
+const char *cycle_closed(Actor *a, uint64_t ref, uint64_t whom, uint32_t name) {
     static _Thread_local char text[TEXT_SIZE];
     const Fiber *f = a->current;
     const Message *mine = NULL;
@@ -74,7 +77,10 @@ const char *cycle_closed(Actor *a, uint64_t whom, uint32_t name) {
     }
     size_t count, len;
     Step *steps = find(a, whom, mine, &count);
-    if (steps == NULL) return NULL;
+    if (steps == NULL) {
+        if (count == AWAY) post_chase(a->pid, ref, name, whom);
+        return NULL;
+    }
     if (mine == NULL) cycle_leave(a);
     metrics_add(METRIC_deadlocks, 1);
     len = show(text, 0, a->pid, true, name);
@@ -89,4 +95,25 @@ const char *cycle_closed(Actor *a, uint64_t whom, uint32_t name) {
     show(text, len, a->pid, false, 0);
     free(steps);
     return text;
+}
+
+void cycle_came(Actor *a, Message *msg) {
+    uint64_t bits;
+    const Fiber *f = a->main.state == FIBER_WAITING && a->main.wait == msg->ref ? &a->main
+                     : map_get(&a->waiting, msg->ref, &bits) ? (Fiber *)(uintptr_t)bits : NULL;
+    bool stands = f == &a->main &&
+                  registry_asks_ref(atomic_load_explicit(&a->slot->asks, memory_order_relaxed), msg->ref);
+    if (f != NULL && !stands) { /* others go on meanwhile: see 5 */
+        const Message *mine = f->msg;
+        stands = mine != NULL && mine->kind == MESSAGE_ASK && mine->from == msg->from &&
+                 registry_asks_ref(message_deadline(msg), mine->ref);
+    }
+    if (!stands) { /* an answer came meanwhile, or nobody would wait for ever */
+        message_free(msg);
+        return;
+    }
+    metrics_add(METRIC_deadlocks, 1);
+    msg->kind = MESSAGE_FAIL;
+    msg->flags &= (uint8_t)~MESSAGE_LIMITED;
+    fiber_wake(a, msg->ref, msg);
 }

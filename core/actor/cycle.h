@@ -11,6 +11,8 @@
  *    the walk is done once more, and all words are the same, so there was a moment when all of them waited.
  * 5. An actor that says nothing still finds the circle that its own ask closes: the way leads to it by the very request
  *    that the asking fiber handles.
+ * 6. A way that leads to another node is followed there, some time after the ask was sent (net/chase.h): who closed
+ *    such a circle hears of it by a MESSAGE_CIRCLE.
  * Circles of more than CYCLE_MOST actors, and those closed by others through a concurrent one, end by their deadlines.
  * Threads: the worker that runs the actor. */
 #ifndef ACTOR_CYCLE_H
@@ -19,7 +21,8 @@
 
 #define CYCLE_MOST 10000
 
-const char *cycle_closed(Actor *a, uint64_t whom, uint32_t name); /* cycle_enter's, where the asked waits itself */
+/* cycle_enter's, where the asked waits itself. */
+const char *cycle_closed(Actor *a, uint64_t ref, uint64_t whom, uint32_t name);
 
 /* The running fiber is about to wait for the answer of `whom` to `ref`, a message named by the atom (0 = unknown).
  * NULL: it may, and fiber_wait follows, without fail. Else that would close the circle
@@ -30,8 +33,13 @@ static inline const char *cycle_enter(Actor *a, uint64_t ref, uint64_t whom, uin
     atomic_store_explicit(&a->current->whom, whom, memory_order_relaxed);
     const Slot *slot = registry_find(whom);
     if (slot == NULL || atomic_load_explicit(&slot->asks, memory_order_seq_cst) == 0) return NULL; /* as usual */
-    return cycle_closed(a, whom, name);
+    return cycle_closed(a, ref, whom, name);
 }
+
+/* MESSAGE_CIRCLE came; taken. Its `from` and message_deadline (in place of a deadline: the low 48 bits of a ref, as in
+ * Slot.asks) say which request closes the circle: it ends the wait, unless that has ended, or others go on meanwhile
+ * and it is not for that request's answer. */
+void cycle_came(Actor *a, Message *msg);
 
 static inline void cycle_leave(Actor *a) { /* it waits no longer; nothing if it did not */
     /* relaxed: whoever is to know hears of it by a message */

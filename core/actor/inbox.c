@@ -3,6 +3,7 @@
 #include <string.h>
 #include <uv.h>
 #include "actor/alarm.h"
+#include "actor/cycle.h"
 #include "actor/faults.h"
 #include "actor/fiber.h"
 #include "actor/reload.h"
@@ -122,6 +123,7 @@ void inbox_system(Actor *a) {
             if (a->current != NULL) scheduler_expire(); /* out of the VM: it is done there */
             reload_came(a, msg);
             break;
+        case MESSAGE_CIRCLE: cycle_came(a, msg); break;
         case MESSAGE_VISIT:
             queue_push(&a->visits, msg);
             scheduler_expire(); /* out of the VM: it is served there. Costs who handles messages no look of its own */

@@ -27,6 +27,7 @@ typedef enum {
     MESSAGE_LINK,      /* `from` is linked */
     MESSAGE_UNLINK,
     MESSAGE_RELOAD,    /* a step of a rollout, see actor/reload.h */
+    MESSAGE_CIRCLE,    /* net/chase.h's: one value, the error that ends the wait for `ref`, if actor/cycle.h agrees */
     MESSAGE_VISIT      /* the console's: see actor/visit.h; `ref` is a pointer that the receiver takes */
 } MessageKind;
 

@@ -36,6 +36,10 @@ void post_watch(void (*on)(const Message *msg, const char *reason)) {
     atomic_store_explicit(&watcher, on, memory_order_relaxed);
 }
 
+void post_chase(uint64_t asker, uint64_t ref, uint32_t name, uint64_t whom) {
+    if (calls.chase != NULL) calls.chase(asker, ref, name, whom);
+}
+
 static inline void wake_owner(Slot *slot) {
     /* acquire pairs with the opening of the box; whoever lives here now is the one whose box we made awake */
     calls.wake(atomic_load_explicit(&slot->owner, memory_order_acquire));
@@ -300,7 +304,7 @@ static void fail_ask(const Message *msg, int why) {
         post_fail(msg->from, msg->ref, msg->to, "no_handler", text, NULL);
     } else if (why == UV_ENOBUFS) {
         snprintf(text, sizeof text, pid_node(msg->to) == 0 ? "the mailbox of %s is full"
-                                                           : "the way to the node of %s is full", who);
+                                                           : "the mailbox of %s, or the way there, is full", who);
         post_fail(msg->from, msg->ref, msg->to, "full", text, NULL);
     } else if (why == UV_E2BIG) {
         snprintf(text, sizeof text, "the request is too large for the way to the node of %s (net.message there)", who);
@@ -336,6 +340,7 @@ void post_refuse(Message *msg, int why) {
     case MESSAGE_DEMONITOR:
     case MESSAGE_UNLINK:
     case MESSAGE_RELOAD:
+    case MESSAGE_CIRCLE:
     case MESSAGE_VISIT: break; /* meant for a living one: nothing is missed */
     }
     message_free(msg);

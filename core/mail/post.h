@@ -10,6 +10,8 @@
 typedef struct PostCalls {
     void (*wake)(void *owner); /* the owner of a mailbox must be queued to run */
     int (*away)(Message *msg); /* to another node's actor: as post_send; NULL = there are no other nodes */
+    /* post_chase; NULL = there are no other nodes */
+    void (*chase)(uint64_t asker, uint64_t ref, uint32_t name, uint64_t whom);
 } PostCalls;
 
 void post_open(PostCalls calls); /* before anybody posts */
@@ -45,6 +47,10 @@ Message *post_notice(Topic topic);
 /* Sends it to each subscriber but `except` (0 = none); takes it. Nobody waits: a subscriber that is full does not get
  * it, which is counted; one that is dead is none any more. */
 void post_notify(Topic topic, Message *notice, uint64_t except);
+
+/* `asker` waits for the answer of `whom` to `ref`, a message named by that atom, and that one waits in turn for
+ * somebody on another node: if that goes round in a circle, the asker is told (MESSAGE_CIRCLE), some time later. */
+void post_chase(uint64_t asker, uint64_t ref, uint32_t name, uint64_t whom);
 
 /* Answers the request `ref` of `asker` with an error object {code, message, actor, reason}. `code` "down", "full", ...;
  * `reason` may be NULL. */

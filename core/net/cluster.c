@@ -1,6 +1,6 @@
 #include "net/cluster.h"
 
-#include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,19 +16,26 @@
 #include "mail/payload.h"
 #include "mail/post.h"
 #include "net/call.h"
+#include "net/chase.h"
 #include "net/conn.h"
+#include "net/directory.h"
+#include "net/gossip.h"
 #include "net/members.h"
 #include "net/secret.h"
 #include "net/targets.h"
+#include "net/watchers.h"
 #include "run/loop.h"
+#include "run/scheduler.h"
 
 #define TICK_MS 50
 #define SWEEP_MS 5
 #define SWEEPS_IDLE 200   /* sweeps without a stir until they stop */
 #define RETRY_MS 100
-#define YIELD_MS 1000     /* how long who need not dial waits for the other to */
 #define YOUNG_MS 2000     /* a session younger than that may not be known to the other side yet */
 #define FAREWELL_MS 1000
+#define SPIN_WORTH_MOST 8
+#define SPIN_SELDOM 16
+#define FEW_BYTES 2048    /* that come at once */
 #define STRANGERS_LOGGED 10 /* a second */
 
 /* The loop's thread alone, but for what is written by cluster_open before it submits the first job. */
@@ -36,15 +43,16 @@ static struct {
     bool open, closing;
     Hello ours;
     unsigned char secret[SECRET_MAX];
+    TlsContext *tls;        /* NULL: connections are plain */
     uv_timer_t tick, sweep, resume;
     uv_idle_t spin;
     uint64_t spin_until;
+    unsigned spin_worth, spin_skipped; /* of late it ended in time so often; since then so many were not begun */
     uv_poll_t listener;
     int listen_fd;
     uint64_t last_tick, last_beat;
     uint64_t sessions;      /* numbers we gave out */
     unsigned idle_sweeps;
-    char (*addresses)[ADDRESS_TEXT]; /* by number: where that node listens, "" = nowhere known */
     uint64_t *heard;        /* by number: when it was last heard of */
 } cluster;
 
@@ -56,6 +64,14 @@ static atomic_bool stirred;  /* since the last sweep */
 
 static Link *link_at(uint32_t i) { return members_find(i); }
 
+/* True: somebody's mailbox here is full, and other nodes wait to hear that it no longer is. */
+static bool recheck_links(void) {
+    uint32_t most = members_count();
+    bool some = false;
+    for (uint32_t i = 1; i <= most; i++) some = link_recheck(link_at(i)) || some;
+    return some;
+}
+
 static void flush_links(void) {
     uint32_t most = members_count();
     for (uint32_t i = 1; i <= most; i++) link_flush(link_at(i));
@@ -63,7 +79,8 @@ static void flush_links(void) {
 
 static void on_sweep(uv_timer_t *timer) {
     (void)timer;
-    if (atomic_exchange_explicit(&stirred, false, memory_order_relaxed)) cluster.idle_sweeps = 0;
+    bool waited_for = recheck_links();
+    if (atomic_exchange_explicit(&stirred, false, memory_order_relaxed) || waited_for) cluster.idle_sweeps = 0;
     else cluster.idle_sweeps++;
     if (cluster.idle_sweeps > SWEEPS_IDLE) {
         uv_timer_stop(&cluster.sweep);
@@ -122,78 +139,29 @@ static void paused(Link *l) {
     if (!uv_is_active((uv_handle_t *)&cluster.resume)) uv_timer_start(&cluster.resume, on_resume, 1, 0);
 }
 
-/* Something came: more may come soon, so the loop looks again and again for a while, instead of sleeping. */
+/* Something came: more may come soon, so the loop looks again and again for a while, instead of sleeping: a wake costs
+ * more than most answers take. Not while any worker is awake, which has better use for the core; and seldom where it did
+ * not pay of late. */
 static void on_spin(uv_idle_t *idle) {
-    if (clock_now() > cluster.spin_until) uv_idle_stop(idle);
+    sched_yield(); /* on one core it may be the other node that has something to do */
+    bool over = clock_now() > cluster.spin_until;
+    if (!over && scheduler_asleep()) return;
+    uv_idle_stop(idle);
+    if (over && cluster.spin_worth > 0) cluster.spin_worth--;
 }
 
-static void busy(void) {
+static void busy(size_t len) {
+    /* A few messages: whom they are for is run by this thread, if nobody else is awake. More are worth waking somebody
+     * at once, who takes the first while this one goes on reading. */
+    scheduler_hold(len <= FEW_BYTES);
     if (config.net_spin == 0) return;
+    if (!uv_is_active((uv_handle_t *)&cluster.spin)) {
+        if (cluster.spin_worth == 0 && ++cluster.spin_skipped % SPIN_SELDOM != 0) return;
+        uv_idle_start(&cluster.spin, on_spin);
+    } else if (cluster.spin_worth < SPIN_WORTH_MOST) {
+        cluster.spin_worth++;
+    }
     cluster.spin_until = clock_now() + (uint64_t)config.net_spin * 1000;
-    uv_idle_start(&cluster.spin, on_spin);
-}
-
-/* ---- who hears of nodes coming and going ---- */
-
-/* Guards which nodes are told to be up, by number: so that who subscribes meanwhile hears of each once. */
-static pthread_mutex_t watching = PTHREAD_MUTEX_INITIALIZER;
-static bool told_up[PID_NODES];
-
-static Message *notice_of(const char *node, const char *state) {
-    Message *msg = post_notice(TOPIC_NODE);
-    if (msg != NULL && payload_put_string(&msg, node, strlen(node)) == 0 &&
-        payload_put_string(&msg, state, strlen(state)) == 0)
-        return msg;
-    message_free(msg);
-    log_format(LOG_ERROR, "", "out of memory: nobody was told that node %s is %s", node, state);
-    return NULL;
-}
-
-static void notify(const Link *l, bool up) {
-    pthread_mutex_lock(&watching);
-    told_up[link_index(l)] = up;
-    Message *msg = topic_wanted(TOPIC_NODE) ? notice_of(link_name(l), up ? "up" : "down") : NULL;
-    if (msg != NULL) post_notify(TOPIC_NODE, msg, 0);
-    pthread_mutex_unlock(&watching);
-}
-
-/* ---- gossip ---- */
-
-static void tell_node(Link *to, Link *about) {
-    unsigned char payload[FRAME_NAME_MAX + 1 + ADDRESS_TEXT];
-    const char *address = cluster.addresses[link_index(about)];
-    size_t name = strlen(link_name(about)) + 1, len = strlen(address);
-    memcpy(payload, link_name(about), name);
-    memcpy(payload + name, address, len);
-    link_tell(to, &(Record){.kind = RECORD_NODE, .name = link_index(about), .ref = link_incarnation(about), .to = 1,
-                            .payload = payload, .size = name + len});
-}
-
-static bool good_name(const char *name, size_t len) {
-    for (size_t i = 0; i < len; i++)
-        if (name[i] <= ' ' || name[i] >= 127) return false;
-    return len > 0 && len <= FRAME_NAME_MAX;
-}
-
-/* Another member tells of one: what it is called there we must know, where it is we try. */
-static uint32_t meet_node(Link *from, const Record *r) {
-    (void)from;
-    char name[FRAME_NAME_MAX + 1], address[ADDRESS_TEXT];
-    const char *text = (const char *)r->payload, *end = memchr(text, 0, r->size);
-    if (end == NULL || !good_name(text, (size_t)(end - text))) return MEMBERS_NOWHERE;
-    memcpy(name, text, (size_t)(end - text) + 1);
-    size_t len = r->size - (size_t)(end - text) - 1;
-    uint32_t node = members_meet(name, r->ref);
-    if (r->to != 1 || len == 0 || len >= sizeof address || node == 0 || node == MEMBERS_NOWHERE) return node;
-    memcpy(address, end + 1, len);
-    address[len] = '\0';
-    if (strlen(address) != len || !good_name(address, len > FRAME_NAME_MAX ? FRAME_NAME_MAX : len)) return node;
-    Link *l = members_find(node);
-    if (cluster.addresses[node][0] == '\0') snprintf(cluster.addresses[node], ADDRESS_TEXT, "%s", address);
-    if (link_is_up(l)) return node;
-    /* Both hear of each other at about the same time: one dials. */
-    targets_learn(address, l, cluster.ours.port != 0 && strcmp(cluster.ours.name, name) < 0 ? YIELD_MS : 0);
-    return node;
 }
 
 /* ---- groups and names ---- */
@@ -233,6 +201,8 @@ static void record_came(Link *l, const Record *r) {
         groups_leave(name, r->size, r->from);
     } else if (r->kind == RECORD_WHEREIS) {
         answer_name(r);
+    } else if (r->kind == RECORD_CHASE) {
+        chase_came(l, r);
     } else if (r->kind == RECORD_CALL || r->kind == RECORD_ANSWER) {
         call_came(l, r);
     }
@@ -300,17 +270,16 @@ static uint64_t decide(Conn *c, const Hello *theirs, uint64_t session, char why[
 /* Where others can reach it: what it said, or with which address it is seen. */
 static void note_address(Conn *c, Link *l, const Hello *theirs) {
     struct sockaddr_storage a;
-    char *out = cluster.addresses[link_index(l)];
-    *out = '\0';
-    if (theirs->port == 0) return;
-    if (theirs->host[0] != '\0') {
+    char out[ADDRESS_TEXT] = "";
+    if (theirs->port != 0 && theirs->host[0] != '\0') {
         snprintf(out, ADDRESS_TEXT, strchr(theirs->host, ':') != NULL ? "[%s]:%d" : "%s:%d", theirs->host,
                  theirs->port);
-        return;
+    } else if (theirs->port != 0) {
+        conn_peer(c, &a);
+        address_set_port(&a, theirs->port);
+        address_show(&a, out);
     }
-    conn_peer(c, &a);
-    address_set_port(&a, theirs->port);
-    address_show(&a, out);
+    directory_note(link_index(l), out);
 }
 
 static Link *begin(Conn *c, const Hello *theirs, int fd, uint64_t session) {
@@ -325,18 +294,14 @@ static Link *begin(Conn *c, const Hello *theirs, int fd, uint64_t session) {
         if (i != index && strcmp(link_name(link_at(i)), theirs->name) == 0) link_bury(link_at(i));
     note_address(c, l, theirs);
     cluster.heard[index] = clock_now();
-    members_begin(l, fd, session, theirs);
-    for (uint32_t i = 1; i <= most; i++) { /* everybody hears of everybody */
-        if (i == index || !link_is_up(link_at(i))) continue;
-        if (cluster.addresses[i][0] != '\0') tell_node(l, link_at(i));
-        if (cluster.addresses[index][0] != '\0') tell_node(link_at(i), l);
-    }
+    members_begin(l, fd, conn_tls(c), session, theirs);
+    directory_up(l);
     groups_tell(tell_joined, l);
-    log_format(LOG_INFO, "", "node %s is up (%s)", theirs->name, conn_where(c));
+    log_format(LOG_INFO, "", "node %s is up (%s%s)", theirs->name, conn_where(c), conn_tls(c) != NULL ? ", TLS" : "");
     /* If it dialed, and is lost, we dial, too. */
-    if (conn_context(c) == NULL && cluster.addresses[index][0] != '\0')
-        targets_learn(cluster.addresses[index], l, RETRY_MS);
-    notify(l, true);
+    if (conn_context(c) == NULL && directory_where(index)[0] != '\0')
+        targets_learn(directory_where(index), l, RETRY_MS);
+    watchers_tell(l, true);
     return l;
 }
 
@@ -366,7 +331,7 @@ static void over(Conn *c, Link *l, const char *why, uint64_t unconfirmed) {
                  (unsigned long long)unconfirmed);
     log_format(cluster.closing ? LOG_INFO : LOG_WARN, "", "node %s is down: %s%s", link_name(l),
                *why != '\0' ? why : "the connection ended", lost);
-    notify(l, false);
+    watchers_tell(l, false);
 }
 
 static void on_connection(uv_poll_t *poll, int status, int events) {
@@ -426,6 +391,7 @@ static void on_tick(uv_timer_t *timer) {
     }
     for (Conn *c = conn_first(); c != NULL; c = conn_next(c))
         if (conn_link(c) != NULL) link_confirm(conn_link(c));
+    chase_tick();
     flush_links();
     link_flush_all();
 }
@@ -437,6 +403,8 @@ static int complain(char *err, size_t size, int code, const char *option, const 
     return code;
 }
 
+static bool may_leave(const ClusterOptions *o) { return o->insecure || o->tls_cert != NULL; }
+
 static int open_listener(const ClusterOptions *o, char *err, size_t err_size) {
     char host[ADDRESS_TEXT], text[ADDRESS_TEXT];
     struct sockaddr_storage a;
@@ -447,9 +415,10 @@ static int open_listener(const ClusterOptions *o, char *err, size_t err_size) {
     if (strcmp(host, "localhost") == 0) strcpy(host, "127.0.0.1");
     if (!address_numeric(host, port, &a))
         return complain(err, err_size, UV_EINVAL, "--listen", o->listen, "an address of this machine, as a number");
-    if (!o->insecure && !address_loopback(&a))
+    if (!may_leave(o) && !address_loopback(&a))
         return complain(err, err_size, UV_EPERM, "--listen", o->listen,
-                        "beyond loopback, and connections would be plain: --insecure allows that");
+                        "beyond loopback, and connections would be plain: give it --tls-cert, --tls-key and --tls-ca "
+                        "(throng certs makes such files), or --insecure allows that");
     if ((cluster.listen_fd = address_listen(&a)) < 0) {
         int code = cluster.listen_fd;
         return complain(err, err_size, code, "--listen", o->listen, uv_strerror(code));
@@ -460,7 +429,8 @@ static int open_listener(const ClusterOptions *o, char *err, size_t err_size) {
     address_show(&a, text);
     if (!address_any(&a) && strlen(host) <= FRAME_NAME_MAX)
         snprintf(cluster.ours.host, sizeof cluster.ours.host, "%.64s", host);
-    log_format(LOG_INFO, "", "listening for nodes of the cluster %s on %s", cluster.ours.cluster, text);
+    log_format(LOG_INFO, "", "listening for nodes of the cluster %s on %s%s", cluster.ours.cluster, text,
+               cluster.tls != NULL ? " (TLS)" : "");
     return 0;
 }
 
@@ -473,9 +443,10 @@ static int add_given(const ClusterOptions *o, char *err, size_t err_size) {
         int port;
         if (!address_split(text, host, &port) || port == 0)
             code = complain(err, err_size, UV_EINVAL, "--join", text, "HOST:PORT[,HOST:PORT], such as 127.0.0.1:7101");
-        else if (!o->insecure && address_numeric(host, port, &a) && !address_loopback(&a))
+        else if (!may_leave(o) && address_numeric(host, port, &a) && !address_loopback(&a))
             code = complain(err, err_size, UV_EPERM, "--join", text,
-                            "beyond loopback, and the connection would be plain: --insecure allows that");
+                            "beyond loopback, and the connection would be plain: give it --tls-cert, --tls-key and "
+                            "--tls-ca, or --insecure allows that");
         else if (targets_give(text) < 0)
             code = complain(err, err_size, UV_ENOMEM, "--join", text, "out of memory, or too many");
     }
@@ -508,34 +479,41 @@ int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
     snprintf(cluster.ours.name, sizeof cluster.ours.name, "%s", o->name);
     if (o->listen == NULL && o->join == NULL) return 0;
     cluster.listen_fd = -1;
-    targets_open(o->insecure);
+    targets_open(may_leave(o));
     cluster.ours = (Hello){.version = FRAME_VERSION, .window = (uint64_t)config.net_window,
                            .patience = (uint64_t)config.net_timeout,
                            .largest = (uint64_t)config.net_message - 2 * FRAME_HELLO_MAX * (config.net_message > 4096)};
     snprintf(cluster.ours.name, sizeof cluster.ours.name, "%s", o->name);
     snprintf(cluster.ours.cluster, sizeof cluster.ours.cluster, "%s", o->cluster != NULL ? o->cluster : "throng");
-    int secret_len = secret_load(o->secret, cluster.secret, err, err_size), code = secret_len;
+    /* With certificates nobody needs a secret, and none is made: it would be another one on each machine. */
+    bool secret = o->tls_cert == NULL || o->secret != NULL;
+    int secret_len = secret ? secret_load(o->secret, cluster.secret, err, err_size) : 0, code = secret_len;
+    if (code >= 0 && o->tls_cert != NULL) {
+        TlsOptions tls = {.cert = o->tls_cert, .key = o->tls_key, .ca = o->tls_ca, .name = cluster.ours.name};
+        code = tls_open(&tls, &cluster.tls, err, err_size);
+    }
     if (code >= 0 && (code = secret_random(&cluster.ours.incarnation, sizeof cluster.ours.incarnation)) < 0)
         complain(err, err_size, code, "the system's", "randomness", uv_strerror(code));
     cluster.ours.incarnation |= cluster.ours.incarnation == 0;
-    cluster.addresses = calloc(PID_NODES, sizeof *cluster.addresses);
     cluster.heard = calloc(PID_NODES, sizeof *cluster.heard);
-    if (code >= 0 && (cluster.addresses == NULL || cluster.heard == NULL))
+    if ((directory_open(&cluster.ours) < 0 || cluster.heard == NULL) && code >= 0)
         code = complain(err, err_size, UV_ENOMEM, "the", "cluster", uv_strerror(UV_ENOMEM));
     if (code >= 0 && o->listen != NULL) code = open_listener(o, err, err_size);
     if (code >= 0 && o->join != NULL) code = add_given(o, err, err_size);
     if (code < 0) goto fail;
     members_open(cluster.ours.name, cluster.ours.incarnation);
-    link_open((LinkCalls){blocked, stir, paused, meet_node, record_came});
+    link_open((LinkCalls){blocked, stir, paused, gossip_heard, record_came});
     conn_open((ConnCalls){conn_met, decide, session_with, begin, over, busy}, &cluster.ours, cluster.secret,
-              (size_t)secret_len);
+              (size_t)secret_len, cluster.tls);
     groups_open(group_changed);
+    directory_add(&gossip);
     is_open = true;
     return 0;
 fail:
     if (cluster.listen_fd >= 0) close(cluster.listen_fd);
     targets_close();
-    free(cluster.addresses);
+    directory_close();
+    tls_close(cluster.tls);
     free(cluster.heard);
     return code;
 }
@@ -611,9 +589,9 @@ void cluster_close(void) {
     loop_call(stop, NULL);
     groups_open(NULL);
     is_open = false;
-    free(cluster.addresses);
+    directory_close();
+    tls_close(cluster.tls);
     free(cluster.heard);
-    cluster.addresses = NULL;
     cluster.heard = NULL;
 }
 
@@ -643,20 +621,7 @@ uint32_t cluster_find(const char *node) {
     return l != NULL ? link_index(l) : UINT32_MAX;
 }
 
-int cluster_watch(uint64_t pid) {
-    uint32_t most = members_count();
-    pthread_mutex_lock(&watching);
-    bool had = topic_has(TOPIC_NODE, pid);
-    int err = topic_subscribe(TOPIC_NODE, pid);
-    for (uint32_t i = 1; i <= most && err == 0 && !had; i++) {
-        Message *msg = told_up[i] ? notice_of(link_name(link_at(i)), "up") : NULL;
-        if (msg == NULL) continue;
-        msg->to = pid;
-        post_deliver(msg);
-    }
-    pthread_mutex_unlock(&watching);
-    return err;
-}
+int cluster_watch(uint64_t pid) { return watchers_add(pid); }
 
 int cluster_whereis(const char *node, const char *text, size_t len, uint64_t asker, uint64_t ref) {
     Link *l = holder(node);

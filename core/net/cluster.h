@@ -1,8 +1,8 @@
-/* cluster.h - several nodes, one system: who is a member, and the links to them.
+/* cluster.h - several nodes, one system: the links to them, who is up, and what goes over all of them.
  *
  * A node with --listen takes connections; one with --join dials. Nothing is open, and no thread or timer runs, without
- * either. Whoever has a link says who else it has one to, and where that one listens; so members learn of each other
- * through any one of them, and each makes a connection to each it can reach. Of two that are made at once, the node
+ * either. Who else is a member, and where, says directory.h: by gossip members learn of each other through any one of
+ * them; and each makes a connection to each it can reach. Of two that are made at once, the node
  * whose name comes first keeps one. Addresses given with --join are tried for ever, learned ones for ten minutes.
  *
  * A member is a name and an incarnation (members.h). A name has one holder among those a node has a link to: who else
@@ -16,8 +16,9 @@
  * Groups: each member tells the others of its actors' joins and leaves; each keeps all of them in mail/groups.c, and
  * forgets those of a node that it has no link to any more. Names are their node's; others can ask for them.
  *
- * Security. Both sides prove that they know the cluster's secret (secret.h), and show nothing else before. What travels
- * then is plain: so an address beyond loopback, listening or dialing, wants `insecure`.
+ * Security. With TLS, both sides show certificates, each for the name of its node (tls.h), and need no secret; one that
+ * is given is asked for besides. Else both prove that they know the cluster's secret (secret.h), and show nothing else
+ * before. What travels then is plain: so an address beyond loopback, listening or dialing, wants `insecure`.
  *
  * Threads: cluster_open and cluster_close from the one that builds the node, within the life of the loop; the rest from
  * any; everything inside on the loop's thread. */
@@ -33,7 +34,8 @@ typedef struct ClusterOptions {
     const char *cluster; /* the cluster's; NULL = "throng" */
     const char *listen;  /* HOST:PORT; NULL = takes no connections */
     const char *join;    /* HOST:PORT[,HOST:PORT]; NULL = dials nobody by itself */
-    const char *secret;  /* a file; NULL = the run directory's */
+    const char *secret;  /* a file; NULL = the run directory's, or, with TLS, none */
+    const char *tls_cert, *tls_key, *tls_ca; /* files; all three, or NULL = connections are plain */
     bool insecure;       /* plain connections beyond loopback are fine */
 } ClusterOptions;
 

@@ -16,12 +16,14 @@
 #define READ_SIZE 262144
 #define READS 4 /* in one turn */
 
-typedef enum { STAGE_CONNECTING, STAGE_HELLO, STAGE_PROOF, STAGE_WELCOME, STAGE_UP } Stage;
+typedef enum { STAGE_CONNECTING, STAGE_TLS, STAGE_HELLO, STAGE_PROOF, STAGE_WELCOME, STAGE_UP } Stage;
 
 struct Conn {
     uv_poll_t poll; /* its data is us */
     Conn *next, **at; /* among all */
-    int fd;         /* the link's, once it is up */
+    int fd;         /* both are the link's, once it is up */
+    Tls *tls;       /* NULL: it is plain */
+    size_t came;    /* bytes of TLS's handshake */
     bool dialed, wants_write, over;
     Stage stage;
     uint64_t born;
@@ -39,14 +41,16 @@ static ConnCalls calls;
 static Hello ours;
 static const unsigned char *secret;
 static size_t secret_len;
+static TlsContext *context;
 static Conn *conns;
 static unsigned strangers;
 
-void conn_open(ConnCalls with, const Hello *hello, const unsigned char *key, size_t key_len) {
+void conn_open(ConnCalls with, const Hello *hello, const unsigned char *key, size_t key_len, TlsContext *tls) {
     calls = with;
     ours = *hello;
     secret = key;
     secret_len = key_len;
+    context = tls;
 }
 
 static bool we_decide(const Conn *c) { return strcmp(ours.name, c->hello.name) < 0; }
@@ -69,8 +73,9 @@ void conn_close(Conn *c, const char *why) {
     if (c->next != NULL) c->next->at = c->at;
     uv_poll_stop(&c->poll);
     if (c->link != NULL) {
-        unconfirmed = link_end(c->link); /* closes the socket */
+        unconfirmed = link_end(c->link); /* closes the socket, and ends TLS */
     } else {
+        tls_free(c->tls);
         close(c->fd);
         if (c->stage != STAGE_UP) strangers -= !c->dialed;
     }
@@ -78,12 +83,17 @@ void conn_close(Conn *c, const char *why) {
     uv_close((uv_handle_t *)&c->poll, closed);
 }
 
+static ssize_t transmit(Conn *c, const unsigned char *bytes, size_t len) {
+    return c->tls != NULL ? tls_send(c->tls, bytes, len) : send(c->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /* A last word to the other side; then it is over. */
 static void refuse(Conn *c, const char *why) {
     unsigned char out[FRAME_HELLO_MAX];
     char text[CONN_WHY + 64];
     size_t len = frame_put(out, FRAME_REFUSED, why, strlen(why));
-    if (send(c->fd, out, len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) { /* it will see that we are gone */ }
+    if (transmit(c, out, len) < 0) { /* it will see that we are gone */ }
+    if (c->tls != NULL) tls_farewell(c->tls);
     snprintf(text, sizeof text, "%s%s", *why != '\0' ? "refused: " : "", why);
     conn_close(c, text);
 }
@@ -92,7 +102,7 @@ static void refuse(Conn *c, const char *why) {
 
 /* All of it, or it is over: a socket has room for some hundred bytes. */
 static bool say(Conn *c, const unsigned char *bytes, size_t len) {
-    if (send(c->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len) return true;
+    if (transmit(c, bytes, len) == (ssize_t)len) return true;
     conn_close(c, "it does not read");
     return false;
 }
@@ -114,7 +124,7 @@ static void prove(const Conn *c, bool dialed, uint64_t session, unsigned char ou
 }
 
 static void hello_came(Conn *c, const unsigned char *frame, size_t len) {
-    char why[CONN_WHY] = "";
+    char why[CONN_WHY] = "", named[TLS_WHY];
     unsigned char proof[HMAC_SIZE + 8], out[FRAME_HELLO_MAX];
     int err = frame_read_hello(frame + 5, len - 5, &c->hello);
     memcpy(c->theirs, frame, len);
@@ -127,6 +137,9 @@ static void hello_came(Conn *c, const unsigned char *frame, size_t len) {
         conn_close(c, "no Throng node speaks there");
     } else if (strcmp(c->hello.cluster, ours.cluster) != 0) {
         snprintf(why, sizeof why, "we are of the cluster '%s', you of '%s'", ours.cluster, c->hello.cluster);
+        refuse(c, why);
+    } else if (c->tls != NULL && !tls_names(c->tls, c->hello.name, named)) {
+        snprintf(why, sizeof why, "the certificate is for %s, the node says that it is '%s'", named, c->hello.name);
         refuse(c, why);
     } else if (!calls.meet(c, &c->hello, why)) {
         refuse(c, why);
@@ -180,7 +193,7 @@ static void refusal_came(Conn *c, const unsigned char *body, size_t len) {
     char text[CONN_WHY] = "";
     int shown = len < 200 ? (int)len : 200;
     if (len > 0) snprintf(text, sizeof text, "refused by it: \"%.*s\"", shown, (const char *)body);
-    conn_close(c, text);
+    conn_close(c, text); /* the log shows what is not printable as \xNN */
 }
 
 static void frame_came(Conn *c, const unsigned char *frame, size_t len) {
@@ -197,7 +210,7 @@ static void frame_came(Conn *c, const unsigned char *frame, size_t len) {
 /* ---- bytes that come ---- */
 
 static void feed_link(Conn *c, const unsigned char *p, size_t len) {
-    calls.busy();
+    calls.busy(len);
     int err = link_receive(c->link, p, len);
     if (err == UV_EPROTO) {
         char why[CONN_WHY];
@@ -239,15 +252,66 @@ static void feed(Conn *c, const unsigned char *p, size_t len) {
     bytes_clear(&rest);
 }
 
+/* ---- with TLS ---- */
+
+static bool starts_tls(Conn *c) {
+    c->stage = STAGE_TLS;
+    if ((c->tls = tls_new(context, c->fd, c->dialed)) == NULL) conn_close(c, "out of memory");
+    else if (tls_start(c->tls) < 0) conn_close(c, tls_fault(c->tls));
+    return !c->over;
+}
+
+static bool starts(Conn *c) { return context != NULL ? starts_tls(c) : say_hello(c); }
+
+static void feed_tls(Conn *c, const unsigned char *p, size_t len) {
+    static unsigned char plain[READ_SIZE + TLS_RECORD]; /* the loop's thread */
+    do {
+        ssize_t n = tls_take(c->tls, p, len, plain, sizeof plain);
+        len = 0;
+        if (n == UV_EOF) {
+            conn_close(c, c->stage == STAGE_UP ? "it ended the connection" : "it hung up");
+        } else if (n < 0) {
+            conn_close(c, tls_fault(c->tls));
+        } else {
+            if (c->stage == STAGE_TLS && tls_ready(c->tls)) say_hello(c);
+            if (n > 0 && !c->over) feed(c, plain, (size_t)n);
+        }
+    } while (!c->over && tls_more(c->tls));
+}
+
+/* The first bytes, of which there may be few: is this a node that wants it otherwise? It hears so in its own way, and
+ * is gone then. */
+static bool is_other_kind(Conn *c, const unsigned char *p, size_t len) {
+    static const unsigned char hello[] = {0, 0, FRAME_HELLO, 'T', 'H', 'R', 'O', 'N', 'G'};
+    unsigned char out[FRAME_HELLO_MAX];
+    const char *why = "we speak TLS, you do not: give every node of the cluster --tls-cert, --tls-key and --tls-ca";
+    if (c->stage == STAGE_TLS && c->came == 0 && len > 2 + sizeof hello && memcmp(p + 2, hello, sizeof hello) == 0) {
+        size_t n = frame_put(out, FRAME_REFUSED, why, strlen(why));
+        if (!c->dialed && send(c->fd, out, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) { /* it will see that we are gone */ }
+        conn_close(c, "refused: it speaks no TLS, and we do (every node wants --tls-cert, --tls-key and --tls-ca)");
+    } else if (c->tls == NULL && c->stage == STAGE_HELLO && bytes_len(&c->in) == 0 && len > 2 &&
+               p[0] == 0x16 && p[1] == 3) {
+        conn_close(c, "refused: it speaks TLS, and we do not (--tls-cert, --tls-key, --tls-ca)");
+    }
+    return c->over;
+}
+
+static void take_in(Conn *c, const unsigned char *p, size_t len) {
+    if (c->stage < STAGE_PROOF && is_other_kind(c, p, len)) return;
+    if (c->stage == STAGE_TLS && (c->came += len) > CONN_TLS_BYTES) conn_close(c, "too long a handshake of TLS");
+    else if (c->tls != NULL) feed_tls(c, p, len);
+    else feed(c, p, len);
+}
+
 static void readable(Conn *c) {
     static unsigned char buffer[READ_SIZE]; /* the loop's thread */
     for (int i = 0; i < READS && !c->over; i++) {
-        size_t most = c->stage == STAGE_UP ? sizeof buffer : FRAME_HELLO_MAX;
+        size_t most = c->stage == STAGE_UP ? sizeof buffer : c->tls != NULL ? CONN_TLS_BYTES / 8 : FRAME_HELLO_MAX;
         ssize_t n = recv(c->fd, buffer, most, MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
         if (n < 0) conn_close(c, uv_strerror(-errno));
         else if (n == 0) conn_close(c, c->stage == STAGE_UP ? "it ended the connection" : "it hung up");
-        else feed(c, buffer, (size_t)n);
+        else take_in(c, buffer, (size_t)n);
         if (n < (ssize_t)most) return; /* most likely that was all; else we are called again */
     }
 }
@@ -263,7 +327,7 @@ static int socket_error(const Conn *c) {
 static void connected(Conn *c) {
     int err = socket_error(c);
     if (err < 0) conn_close(c, uv_strerror(err));
-    else if (say_hello(c)) listen_to(c);
+    else if (starts(c)) listen_to(c);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
@@ -273,7 +337,8 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
         connected(c);
     } else if (status < 0) { /* uv says EBADF for all */
         int err = socket_error(c);
-        conn_close(c, err < 0 ? uv_strerror(err) : "the connection broke");
+        if (c->stage != STAGE_UP) readable(c); /* a refusal may have come before */
+        if (!c->over) conn_close(c, err < 0 ? uv_strerror(err) : "the connection broke");
     } else {
         if (events & UV_WRITABLE && c->link != NULL) {
             c->wants_write = false;
@@ -293,7 +358,7 @@ static void listen_to(Conn *c) {
 
 /* ---- what others call ---- */
 
-Conn *conn_new(int fd, bool dialed, const struct sockaddr_storage *where, void *context) {
+Conn *conn_new(int fd, bool dialed, const struct sockaddr_storage *where, void *of) {
     Conn *c = dialed || strangers < CONN_STRANGERS ? calloc(1, sizeof *c) : NULL;
     if (c == NULL || secret_random(c->ours, FRAME_NONCE) < 0 || uv_poll_init(loop_uv(), &c->poll, fd) < 0) {
         free(c);
@@ -303,7 +368,7 @@ Conn *conn_new(int fd, bool dialed, const struct sockaddr_storage *where, void *
     c->poll.data = c;
     c->fd = fd;
     c->dialed = dialed;
-    c->context = context;
+    c->context = of;
     c->born = clock_now();
     c->peer = *where;
     address_show(where, c->where);
@@ -313,7 +378,7 @@ Conn *conn_new(int fd, bool dialed, const struct sockaddr_storage *where, void *
     conns = c;
     strangers += !dialed;
     if (dialed) listen_to(c);
-    else if (say_hello(c)) listen_to(c);
+    else if (starts(c)) listen_to(c);
     return c->over ? NULL : c;
 }
 
@@ -322,6 +387,7 @@ void  conn_drop_context(Conn *c) { c->context = NULL; }
 bool  conn_dialed(const Conn *c) { return c->dialed; }
 bool  conn_is_up(const Conn *c) { return c->stage == STAGE_UP; }
 Link *conn_link(const Conn *c) { return c->link; }
+Tls *conn_tls(const Conn *c) { return c->tls; }
 const char *conn_where(const Conn *c) { return c->where; }
 void  conn_peer(const Conn *c, struct sockaddr_storage *out) { *out = c->peer; }
 uint64_t conn_patience(const Conn *c) { return c->hello.patience; }
@@ -336,5 +402,7 @@ void conn_unblock(Conn *c) {
 }
 
 void conn_farewell(Conn *c) {
-    if (!c->over && c->stage == STAGE_UP) shutdown(c->fd, SHUT_WR);
+    if (c->over || c->stage != STAGE_UP) return;
+    if (c->tls != NULL) tls_farewell(c->tls);
+    shutdown(c->fd, SHUT_WR);
 }

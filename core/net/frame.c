@@ -193,6 +193,9 @@ static bool sound(const Record *r) {
         return is_pid(r->from) && is_ref(r->ref, REF_REQUEST) && r->size > 0 && r->size <= NAMES_TEXT_MAX;
     case RECORD_CALL: return r->name > 0 && r->ref != 0 && r->from == 0 && r->size <= CALL_MAX;
     case RECORD_ANSWER: return r->ref != 0 && r->from == 0 && r->size <= CALL_MAX;
+    case RECORD_CHASE:
+        return is_pid(r->from) && is_pid(r->to) && r->size >= FRAME_STEP && r->size <= FRAME_CHASE_MAX;
+    case RECORD_FULL: return is_pid(r->from) && r->to <= 1 && r->size == 0;
     default: return false;
     }
     if (r->kind != MESSAGE_SEND && r->kind != MESSAGE_ASK && r->name != 0) return false;

@@ -72,8 +72,13 @@ enum { /* kinds of records that are no messages */
     RECORD_LEAVE,
     RECORD_WHEREIS,     /* who has that name (payload)? An answer (MESSAGE_REPLY) to `ref` of `from` */
     RECORD_CALL,        /* `name`: a service (net/call.h), `ref`: its asker's number, payload: the question */
-    RECORD_ANSWER       /* to `ref`; `to`: what became of it; payload */
+    RECORD_ANSWER,      /* to `ref`; `to`: what became of it; payload */
+    RECORD_CHASE,       /* who waits for whom, from `from` to `to`; `left`: see net/chase.h; payload: the way so far */
+    RECORD_FULL         /* the mailbox of `from`: `to` 1 = it is full, 0 = it has room again */
 };
+
+#define FRAME_STEP 16        /* bytes of a step of RECORD_CHASE */
+#define FRAME_CHASE_MAX 65536 /* of all of them, and the texts */
 
 typedef struct Record {
     uint8_t kind, flags, argc;

@@ -17,7 +17,7 @@
 #include "mail/post.h"
 #include "mail/registry.h"
 #include "net/bytes.h"
-#include "net/ties.h"
+#include "net/intake.h"
 
 #define CHUNK 65536            /* of one lane, in one write */
 #define FLUSH_AT 65536         /* so much waits: it is written in the middle of a slice */
@@ -25,26 +25,6 @@
 #define SYSTEM_TIMES 4         /* net.buffer: more in the system's lane, and the peer is cut off */
 #define ROUNDS 4               /* of writing by one who has other work */
 #define DIRTY_MOST 8
-#define UNKNOWN UINT16_MAX
-
-typedef struct Name { /* of a handler, by the peer's number */
-    uint32_t len, atom; /* atom: ours; 0 = none known when it was last looked for */
-    char text[];
-} Name;
-
-typedef struct Incoming { /* the loop's thread alone */
-    unsigned char head[FRAME_CHUNK_HEAD];
-    size_t head_len, chunk_left;
-    Lane lane;
-    Bytes held[LANES];    /* an incomplete record, or what waits while it is paused */
-    uint64_t bytes, records; /* of the user's lane, that came and were taken in */
-    uint64_t told;        /* the bytes of the last RECORD_CREDIT */
-    uint16_t nodes[PID_NODES]; /* its numbers -> ours */
-    Name **names;
-    uint32_t names_room;
-    bool paused, heard;
-    const char *fault;
-} Incoming;
 
 struct Link {
     uint32_t index;
@@ -57,6 +37,7 @@ struct Link {
     bool failed;  /* nobody writes any more: the loop will see the connection end */
     bool spoke;
     int fd, doomed; /* doomed: the fd of an ended session, for its last writer to close; else -1 */
+    Tls *tls, *doomed_tls; /* NULL: plain. In the way of the two above */
     uint64_t session;
     Bytes out[LANES];
     size_t begun; /* bytes at the front of the user's lane that belong to a record already in part on the wire */
@@ -65,8 +46,11 @@ struct Link {
     unsigned char *wire; /* 2 chunks with their heads: what is being written */
     size_t wire_len, wire_at;
     Ties ties;
+    uint32_t ties_at; /* where link_waits goes on */
+    uint32_t full_count;
+    uint64_t full[LINK_FULL_MOST]; /* pids there whose mailboxes are full */
     unsigned char told[(ATOM_MAX + 1) / 8]; /* atoms the peer knows */
-    Incoming in;
+    Intake in;
 };
 
 static LinkCalls calls; /* written before the first link is made */
@@ -83,27 +67,20 @@ Link *link_new(uint32_t index, const char *name, uint64_t incarnation) {
     l->index = index;
     l->incarnation = incarnation;
     l->fd = l->doomed = -1;
+    l->in = (Intake){.link = l, .calls = &calls, .index = index};
     strncpy(l->name, name, FRAME_NAME_MAX);
     pthread_mutex_init(&l->lock, NULL);
     return l;
 }
 
-static void forget_names(Incoming *in) {
-    for (uint32_t i = 0; i < in->names_room; i++) free(in->names[i]);
-    free(in->names);
-    in->names = NULL;
-    in->names_room = 0;
-}
-
 void link_free(Link *l) {
     if (l == NULL) return;
-    for (int lane = 0; lane < LANES; lane++) {
-        bytes_clear(&l->out[lane]);
-        bytes_clear(&l->in.held[lane]);
-    }
-    forget_names(&l->in);
+    for (int lane = 0; lane < LANES; lane++) bytes_clear(&l->out[lane]);
+    intake_clear(&l->in);
     if (l->fd >= 0) close(l->fd);
     if (l->doomed >= 0) close(l->doomed);
+    tls_free(l->tls);
+    tls_free(l->doomed_tls);
     free(l->wire);
     pthread_mutex_destroy(&l->lock);
     free(l);
@@ -169,9 +146,11 @@ static void write_out(Link *l, int rounds) {
             break;
         }
         int fd = l->fd;
+        Tls *tls = l->tls;
         size_t at = l->wire_at, n = l->wire_len - at;
         pthread_mutex_unlock(&l->lock);
-        ssize_t wrote = send(fd, l->wire + at, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t wrote = tls != NULL ? tls_send(tls, l->wire + at, n)
+                                    : send(fd, l->wire + at, n, MSG_NOSIGNAL | MSG_DONTWAIT);
         int err = errno;
         pthread_mutex_lock(&l->lock);
         if (!l->up || l->session != session) break; /* it ended meanwhile */
@@ -190,7 +169,9 @@ static void write_out(Link *l, int rounds) {
     }
     l->writing = false;
     if (l->doomed >= 0) {
+        tls_free(l->doomed_tls);
         close(l->doomed);
+        l->doomed_tls = NULL;
         l->doomed = -1;
     }
     if (l->blocked && l->up) calls.blocked(l);
@@ -283,9 +264,16 @@ static bool travels(const Message *msg) {
     case MESSAGE_START:
     case MESSAGE_TIMER:
     case MESSAGE_RELOAD:
+    case MESSAGE_CIRCLE:
     case MESSAGE_VISIT: return false;
     default: return true;
     }
+}
+
+static uint64_t *find_full(Link *l, uint64_t pid) {
+    for (uint32_t i = 0; i < l->full_count; i++)
+        if (l->full[i] == pid) return &l->full[i];
+    return NULL;
 }
 
 static int send_locked(Link *l, Message *msg, size_t *waiting) {
@@ -294,6 +282,8 @@ static int send_locked(Link *l, Message *msg, size_t *waiting) {
     *waiting = waits;
     if (!l->up || !travels(msg)) return l->buried ? UV_ESRCH : UV_EHOSTUNREACH;
     if (msg->size > l->largest) return UV_E2BIG;
+    if (__builtin_expect(l->full_count > 0, 0) && msg->kind <= MESSAGE_ASK && find_full(l, msg->to) != NULL)
+        return UV_ENOBUFS;
     if (msg->kind <= MESSAGE_ASK && waits > 0 && waits + size > (size_t)config.net_buffer) return UV_ENOBUFS;
     if (bytes_more(&l->out[lane], size) == NULL) return UV_ENOBUFS;
     if (msg->name != 0 && introduce(l, msg->name) < 0) return UV_ENOBUFS;
@@ -343,232 +333,47 @@ int link_ask(Link *l, const Record *r) {
     if (err == 0) soil(l);
     return err;
 }
-
 /* ---- receiving; the loop's thread ---- */
 
-static int fault(Link *l, const char *what) {
-    l->in.fault = what;
-    return UV_EPROTO;
-}
+int link_receive(Link *l, const unsigned char *bytes, size_t len) { return intake_take(&l->in, bytes, len); }
 
-static bool rename_pid(void *context, uint64_t *pid) {
-    const Link *l = context;
-    uint32_t node = pid_node(*pid), ours = node == 0 ? l->index : l->in.nodes[node];
-    if (ours == UNKNOWN) return false;
-    *pid = pid_on_node(*pid, ours);
-    return true;
-}
+int link_resume(Link *l) { return intake_resume(&l->in); }
 
-static int learn_name(Link *l, const Record *r) {
-    Incoming *in = &l->in;
-    if (r->name >= in->names_room) {
-        uint32_t room = in->names_room == 0 ? 64 : in->names_room;
-        while (room <= r->name) room *= 2;
-        Name **names = realloc(in->names, room * sizeof(Name *));
-        if (names == NULL) return UV_ENOMEM;
-        memset(names + in->names_room, 0, (room - in->names_room) * sizeof(Name *));
-        in->names = names;
-        in->names_room = room;
-    }
-    Name *n = malloc(sizeof *n + r->size);
-    if (n == NULL) return UV_ENOMEM;
-    n->len = (uint32_t)r->size;
-    n->atom = 0;
-    memcpy(n->text, r->payload, r->size);
-    free(in->names[r->name]);
-    in->names[r->name] = n;
-    return 0;
-}
+void link_confirm(Link *l) { intake_confirm(&l->in); }
 
-/* Our atom for its number, or the text before the values if we have none. */
-static int name_it(Link *l, const Record *r, Message **msg) {
-    Name *n = r->name < l->in.names_room ? l->in.names[r->name] : NULL;
-    if (n == NULL) return fault(l, "a handler's name that was not announced");
-    if (n->atom == 0) n->atom = atom_find(n->text, n->len);
-    if (((*msg)->name = n->atom) != 0) return 0;
-    int err = payload_put_string(msg, n->text, n->len);
-    (*msg)->flags |= MESSAGE_NAMED;
-    (*msg)->argc = 0;
+bool link_adopt(const Link *l, uint64_t *pid) { return intake_adopt(&l->in, pid); }
+
+int link_tie(Link *l, Message *msg) {
+    pthread_mutex_lock(&l->lock);
+    int err = ties_arrive(&l->ties, msg);
+    pthread_mutex_unlock(&l->lock);
     return err;
 }
 
-/* The sender had no atom for the name; we may have one. */
-static void intern_name(Message *msg) {
-    size_t len;
-    const char *text = payload_first_string(msg, &len);
-    uint32_t atom = text != NULL ? atom_find(text, len) : 0;
-    if (atom == 0) return;
-    size_t used = (size_t)((const unsigned char *)text + len - msg->bytes);
-    memmove(msg->bytes, msg->bytes + used, msg->size - used);
-    msg->size -= (uint32_t)used;
-    msg->name = atom;
-    msg->flags &= (uint8_t)~MESSAGE_NAMED;
-}
-
-/* Ours, from what a record says; NULL with *err. */
-static Message *message_from(Link *l, const Record *r, int *err) {
-    Message *msg = message_new((MessageKind)r->kind, r->size);
-    *err = msg == NULL ? UV_ENOMEM : 0;
-    if (*err == 0 && r->name != 0) *err = name_it(l, r, &msg);
-    if (*err == 0) {
-        Message *roomy = message_grow(msg, r->size);
-        if (roomy == NULL) *err = UV_ENOMEM;
-        else msg = roomy;
-    }
-    if (*err < 0) {
-        message_free(msg);
-        return NULL;
-    }
-    if (r->size > 0) memcpy(msg->bytes + msg->size, r->payload, r->size);
-    msg->size += (uint32_t)r->size;
-    msg->argc = r->argc;
-    msg->flags |= r->flags & (MESSAGE_NAMED | MESSAGE_ERRORS);
-    msg->to = r->to;
-    msg->from = r->from;
-    msg->ref = r->ref;
-    return msg;
-}
-
-/* It is for that mailbox: is its owner so far behind that what follows had better wait? */
-static bool far_behind(uint64_t pid) {
-    const Slot *slot = registry_find(pid);
-    return slot != NULL && mailbox_depth(&slot->box) >= mailbox_limit(&slot->box) / 4;
-}
-
-static int deliver(Link *l, const Record *r) {
-    int err;
-    Message *msg = message_from(l, r, &err);
-    if (msg == NULL) return err;
-    if (!payload_adopt(msg, rename_pid, l)) err = fault(l, "values that are none");
-    else if (!rename_pid(l, &msg->to) || pid_node(msg->to) != 0) err = fault(l, "a message for another node");
-    else if (msg->from != 0 && (pid_node(msg->from) != 0 || !rename_pid(l, &msg->from)))
-        err = fault(l, "a message in another node's name");
-    else if (r->flags & MESSAGE_LIMITED)
-        err = message_limit(&msg, r->left < UINT64_MAX / 2 ? clock_coarse() + r->left : UINT64_MAX);
-    if (err == 0) {
-        if (msg->flags & MESSAGE_NAMED) intern_name(msg);
-        pthread_mutex_lock(&l->lock);
-        err = ties_arrive(&l->ties, msg);
-        pthread_mutex_unlock(&l->lock);
-    }
-    if (err != 0) {
-        message_free(msg);
-        return err == TIES_DROP ? 0 : err;
-    }
-    uint64_t to = msg->to;
-    metrics_add(METRIC_net_received, 1);
-    err = post_send(msg);
-    if (err < 0) post_refuse(msg, err);
-    if (err == MAILBOX_CROWDED && far_behind(to)) l->in.paused = true;
-    return 0;
-}
-
-static void credited(Link *l, const Record *r) {
+void link_filled(Link *l, uint64_t pid, bool full) {
     pthread_mutex_lock(&l->lock);
-    if (r->to > l->acked && r->to <= l->sent) l->acked = r->to;
-    if (r->from > l->records_acked && r->from <= l->records_sent) l->records_acked = r->from;
+    uint64_t *at = find_full(l, pid);
+    if (full && at == NULL && l->full_count < LINK_FULL_MOST) l->full[l->full_count++] = pid;
+    if (!full && at != NULL) *at = l->full[--l->full_count];
+    pthread_mutex_unlock(&l->lock);
+}
+
+bool link_recheck(Link *l) { return intake_recheck(&l->in); }
+
+size_t link_waits(Link *l, TiesWait *out, size_t most) {
+    pthread_mutex_lock(&l->lock);
+    size_t count = ties_due(&l->ties, &l->ties_at, out, most);
+    pthread_mutex_unlock(&l->lock);
+    return count;
+}
+
+void link_credited(Link *l, uint64_t bytes, uint64_t records) {
+    pthread_mutex_lock(&l->lock);
+    if (bytes > l->acked && bytes <= l->sent) l->acked = bytes;
+    if (records > l->records_acked && records <= l->records_sent) l->records_acked = records;
     pthread_mutex_unlock(&l->lock);
     soil(l);
 }
-
-static int take_record(Link *l, Lane lane, const unsigned char *p, size_t len) {
-    Record r;
-    if (!record_read(p, len, &r)) return fault(l, "a record that is none");
-    if (lane == LANE_USER) l->in.records++;
-    if (r.kind < RECORD_NODE) return deliver(l, &r);
-    if (lane != LANE_SYSTEM) return fault(l, "a record in the wrong lane");
-    switch (r.kind) {
-    case RECORD_PING: return 0;
-    case RECORD_CREDIT: credited(l, &r); return 0;
-    case RECORD_ATOM: return learn_name(l, &r);
-    case RECORD_NODE: l->in.nodes[r.name] = (uint16_t)calls.meet(l, &r); return 0;
-    case RECORD_CALL:
-    case RECORD_ANSWER: calls.record(l, &r); return 0;
-    default:
-        if (pid_node(r.from) != 0 || !rename_pid(l, &r.from)) return fault(l, "a record in another node's name");
-        calls.record(l, &r);
-        return 0;
-    }
-}
-
-/* Takes in whole records; how many bytes those had, or an error. */
-static ssize_t take_records(Link *l, Lane lane, const unsigned char *p, size_t len) {
-    size_t at = 0;
-    while (len - at >= RECORD_LENGTH && !(lane == LANE_USER && l->in.paused)) {
-        size_t whole = record_length(p + at);
-        if (whole < RECORD_HEAD || whole > RECORD_HEAD + (size_t)config.net_message)
-            return fault(l, "a record that is too small or too large");
-        if (whole > len - at) break;
-        int err = take_record(l, lane, p + at, whole);
-        if (err < 0) return err;
-        at += whole;
-    }
-    return (ssize_t)at;
-}
-
-static int take_lane(Link *l, Lane lane, const unsigned char *p, size_t len) {
-    Bytes *held = &l->in.held[lane];
-    bool fresh = bytes_len(held) == 0;
-    if (fresh && len == 0) return 0;
-    if (!fresh && bytes_add(held, p, len) < 0) return UV_ENOMEM;
-    ssize_t took = fresh ? take_records(l, lane, p, len)
-                         : take_records(l, lane, bytes_first(held), bytes_len(held));
-    if (took < 0) return (int)took;
-    if (!fresh) bytes_take(held, (size_t)took);
-    else if (bytes_add(held, p + took, len - (size_t)took) < 0) return UV_ENOMEM;
-    return 0;
-}
-
-/* Tells the peer how far we are, if it is far or it is `due`. What waits while paused is not taken in. */
-static void give_credit(Link *l, bool due) {
-    Incoming *in = &l->in;
-    uint64_t taken = in->bytes - (in->paused ? bytes_len(&in->held[LANE_USER]) : 0);
-    if (taken == in->told || (!due && taken - in->told < (uint64_t)config.net_window / 4)) return;
-    in->told = taken;
-    link_tell(l, &(Record){.kind = RECORD_CREDIT, .to = taken, .from = in->records});
-}
-
-int link_receive(Link *l, const unsigned char *p, size_t len) {
-    Incoming *in = &l->in;
-    bool was_paused = in->paused;
-    in->heard = true;
-    metrics_add(METRIC_net_bytes_in, len);
-    while (len > 0) {
-        if (in->chunk_left == 0) {
-            in->head[in->head_len++] = *p++;
-            len--;
-            if (in->head_len < FRAME_CHUNK_HEAD) continue;
-            in->head_len = 0;
-            if (!frame_read_chunk(in->head, &in->lane, &in->chunk_left)) return fault(l, "a chunk that is none");
-            continue;
-        }
-        size_t n = in->chunk_left < len ? in->chunk_left : len;
-        if (in->lane == LANE_USER) {
-            in->bytes += n;
-            if (in->bytes - in->told > (uint64_t)config.net_window)
-                return fault(l, "more than it was given credit for");
-        }
-        int err = take_lane(l, in->lane, p, n);
-        if (err < 0) return err;
-        in->chunk_left -= n;
-        p += n;
-        len -= n;
-    }
-    if (in->paused && !was_paused) calls.paused(l);
-    give_credit(l, false);
-    return 0;
-}
-
-int link_resume(Link *l) {
-    l->in.paused = false;
-    int err = take_lane(l, LANE_USER, NULL, 0);
-    if (err < 0) return err;
-    if (l->in.paused) calls.paused(l);
-    give_credit(l, false);
-    return 0;
-}
-
-void link_confirm(Link *l) { give_credit(l, true); }
 
 void link_pulse(Link *l, bool *heard, bool *spoke) {
     *heard = l->in.heard;
@@ -581,22 +386,18 @@ void link_pulse(Link *l, bool *heard, bool *spoke) {
 
 /* ---- beginning and end; the loop's thread ---- */
 
-void link_begin(Link *l, int fd, uint64_t session, const Hello *theirs) {
-    Incoming *in = &l->in;
-    memset(in->nodes, 0xff, sizeof in->nodes);
-    in->head_len = in->chunk_left = 0;
-    in->bytes = in->records = in->told = 0;
-    in->paused = false;
-    in->heard = true;
-    in->fault = NULL;
+void link_begin(Link *l, int fd, Tls *tls, uint64_t session, const Hello *theirs) {
+    intake_begin(&l->in);
     pthread_mutex_lock(&l->lock);
     if (l->wire == NULL) l->wire = malloc(2 * (CHUNK + FRAME_CHUNK_HEAD));
     memset(l->told, 0, sizeof l->told);
     l->wire_len = l->wire_at = l->begun = 0;
+    l->full_count = l->ties_at = 0;
     l->sent = l->acked = l->records_sent = l->records_acked = 0;
     l->window = theirs->window;
     l->largest = theirs->largest < MESSAGE_SIZE_MAX ? theirs->largest : MESSAGE_SIZE_MAX;
     l->fd = fd;
+    l->tls = tls;
     l->session = session;
     l->blocked = l->spoke = false;
     l->failed = l->wire == NULL; /* no memory: it ends again at once */
@@ -630,15 +431,7 @@ static void refuse_unsent(Ties *ties, Bytes *user, size_t begun) {
 }
 
 uint64_t link_end(Link *l) {
-    if (l->in.paused && l->in.fault == NULL) { /* what has come is delivered, before anybody hears of the end */
-        l->in.paused = false;
-        for (int err = 0; err == 0 && bytes_len(&l->in.held[LANE_USER]) >= RECORD_HEAD;) {
-            size_t before = bytes_len(&l->in.held[LANE_USER]);
-            l->in.paused = false;
-            err = take_lane(l, LANE_USER, NULL, 0);
-            if (bytes_len(&l->in.held[LANE_USER]) == before) break;
-        }
-    }
+    intake_drain(&l->in); /* what has come is delivered, before anybody hears of the end */
     pthread_mutex_lock(&l->lock);
     Bytes user = l->out[LANE_USER];
     size_t begun = l->begun;
@@ -648,12 +441,17 @@ uint64_t link_end(Link *l) {
     l->ties = (Ties){0};
     bytes_clear(&l->out[LANE_SYSTEM]);
     l->up = false;
-    if (l->writing) l->doomed = l->fd;
-    else close(l->fd);
+    if (l->writing) {
+        l->doomed = l->fd;
+        l->doomed_tls = l->tls;
+    } else {
+        tls_free(l->tls);
+        close(l->fd);
+    }
+    l->tls = NULL;
     l->fd = -1;
     pthread_mutex_unlock(&l->lock);
-    for (int lane = 0; lane < LANES; lane++) bytes_clear(&l->in.held[lane]);
-    forget_names(&l->in);
+    intake_clear(&l->in);
     refuse_unsent(&ties, &user, begun);
     bytes_clear(&user);
     ties_break(&ties, l->name);

@@ -16,6 +16,10 @@
  * (RECORD_CREDIT). It stops taking in while an actor there is far behind with its mailbox (a millisecond at a time);
  * the connection itself is always read, so the system's lane and the heartbeats are not held up.
  *
+ * A mailbox there that is full is made known here (RECORD_FULL): from then on SEND and ASK to it are refused here
+ * ("full"), until it has room for half its limit. What was under way by then becomes dead letters there. That goes for
+ * LINK_FULL_MOST of them at once; further ones are not made known. Nobody pays for it while none is full.
+ *
  * Loss. When a connection ends, what was never written becomes dead letters ("unreachable"), and of what was written
  * and not confirmed the number is logged and counted (`net_unconfirmed`): it may have arrived or not.
  * Threads: link_send and link_flush from any; what says so on the loop's thread alone. */
@@ -27,6 +31,10 @@
 #include "mail/pid.h"
 #include "net/address.h"
 #include "net/frame.h"
+#include "net/ties.h"
+#include "net/tls.h"
+
+#define LINK_FULL_MOST 64
 
 typedef struct Link Link;
 
@@ -66,15 +74,24 @@ bool link_idle(Link *l);   /* all is written */
 
 /* ---- on the loop's thread ---- */
 
-/* A connection is up: from now on messages are taken. */
-void link_begin(Link *l, int fd, uint64_t session, const Hello *theirs);
+/* A connection is up: from now on messages are taken. Takes the socket, and TLS (NULL: it is plain). */
+void link_begin(Link *l, int fd, Tls *tls, uint64_t session, const Hello *theirs);
 /* Bytes that came, as chunks. 0; UV_EPROTO: they are none, UV_ENOMEM: end the connection. */
 int  link_receive(Link *l, const unsigned char *bytes, size_t len);
 int  link_resume(Link *l);
-/* The connection is over; closes the socket, soon. Everybody is told; the number of messages that may be lost. */
+/* The connection is over; closes the socket and frees its Tls, soon. Everybody is told; the number of messages that
+ * may be lost. */
 uint64_t link_end(Link *l);
 /* Tells the other side how far we have come with its messages, if it does not know. */
 void link_confirm(Link *l);
+bool link_adopt(const Link *l, uint64_t *pid); /* see intake.h */
+size_t link_waits(Link *l, TiesWait *out, size_t most); /* ties_due */
+/* Tells it whose mailboxes, of those that it was told to be full, have room again. True: some are still full. */
+bool link_recheck(Link *l);
+/* For intake.c: ties_arrive, RECORD_CREDIT and RECORD_FULL. */
+void link_filled(Link *l, uint64_t pid, bool full);
+int  link_tie(Link *l, Message *msg);
+void link_credited(Link *l, uint64_t bytes, uint64_t records);
 /* Since the last call: did anything come, did anything go? */
 void link_pulse(Link *l, bool *heard, bool *spoke);
 const char *link_fault(const Link *l); /* what was wrong with the bytes, after UV_EPROTO */

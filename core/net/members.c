@@ -75,9 +75,9 @@ uint32_t members_meet(const char *name, uint64_t incarnation) {
     return found;
 }
 
-void members_begin(Link *l, int fd, uint64_t session, const Hello *theirs) {
+void members_begin(Link *l, int fd, Tls *tls, uint64_t session, const Hello *theirs) {
     pthread_mutex_lock(&lock);
-    link_begin(l, fd, session, theirs);
+    link_begin(l, fd, tls, session, theirs);
     uint32_t most = atomic_load_explicit(&count, memory_order_relaxed);
     for (uint32_t i = 1; i <= most; i++) announce(l, members_find(i));
     pthread_mutex_unlock(&lock);

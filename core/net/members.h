@@ -19,6 +19,6 @@ Link *members_find(uint32_t node); /* NULL: no such number */
 uint32_t members_meet(const char *name, uint64_t incarnation);
 uint32_t members_count(void); /* numbers from 1 to that, MEMBERS_NOWHERE not counted */
 /* link_begin, and tells it all numbers there are; those met later are announced as they come. */
-void  members_begin(Link *l, int fd, uint64_t session, const Hello *theirs);
+void  members_begin(Link *l, int fd, Tls *tls, uint64_t session, const Hello *theirs);
 const char *members_name(uint32_t node); /* for pid_node_name */
 #endif

@@ -30,10 +30,10 @@ struct Target { /* an address to have a link to */
 
 static Target *targets;
 static unsigned count;
-static bool insecure, taking;
+static bool far, taking; /* far: beyond loopback is fine */
 
-void targets_open(bool plain) {
-    insecure = plain;
+void targets_open(bool beyond) {
+    far = beyond;
     taking = true;
 }
 
@@ -68,8 +68,9 @@ static void failed(Target *t) {
 }
 
 static bool refused_as_plain(Target *t, const struct sockaddr_storage *a) {
-    if (insecure || address_loopback(a)) return false;
-    say(t, "it is beyond loopback, and the connection would be plain (--insecure allows that)");
+    if (far || address_loopback(a)) return false;
+    say(t, "it is beyond loopback, and the connection would be plain: give this node --tls-cert, --tls-key and "
+           "--tls-ca, or --insecure");
     failed(t);
     return true;
 }

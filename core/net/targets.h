@@ -12,7 +12,7 @@
 
 typedef struct Target Target; /* the context of a Conn that was dialed */
 
-void targets_open(bool insecure);     /* insecure: addresses beyond loopback may be dialed */
+void targets_open(bool far);          /* addresses beyond loopback may be dialed */
 int  targets_give(const char *text);  /* HOST:PORT, for ever; UV_ENOMEM, or too many */
 void targets_learn(const char *text, Link *l, uint64_t wait_ms); /* where that node is; tried when some time is over */
 void targets_try(uint64_t now);       /* dials what is due */

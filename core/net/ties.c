@@ -8,10 +8,17 @@
 #include "mail/payload.h"
 #include "mail/pid.h"
 #include "mail/post.h"
+#include "mail/registry.h"
+
+#define LOOKS 1024   /* at asks, a tick and link */
+#define OFTEN 20     /* ticks between two chases from one ask, at most */
 
 typedef struct Tie {
     uint64_t ours, other;
+    uint32_t name, since, due; /* of an ask: its question's atom; ticks when it was asked, and when it is due next */
 } Tie;
+
+static _Atomic uint32_t ticks; /* written by the loop; relaxed: an ask may be a tick younger than it looks */
 
 static _Atomic uint64_t foreign; /* the last serial number; relaxed: all that counts is that each is another */
 
@@ -29,7 +36,17 @@ static int put(Map *m, uint64_t ref, uint64_t ours, uint64_t other) {
             return UV_ENOMEM;
         }
     }
-    *t = (Tie){ours, other};
+    *t = (Tie){.ours = ours, .other = other};
+    return 0;
+}
+
+static int put_ask(Map *m, const Message *msg) {
+    int err = put(m, msg->ref, msg->from, msg->to);
+    Tie *t = err == 0 ? find(m, msg->ref) : NULL;
+    if (t == NULL) return err;
+    t->name = msg->name;
+    t->since = atomic_load_explicit(&ticks, memory_order_relaxed);
+    t->due = t->since + 2;
     return 0;
 }
 
@@ -73,7 +90,7 @@ static bool unlink_pair(Ties *t, uint64_t ours, uint64_t other) {
 int ties_leave(Ties *t, Message *msg) {
     Tie tie;
     switch ((MessageKind)msg->kind) {
-    case MESSAGE_ASK: return put(&t->asks, msg->ref, msg->from, msg->to);
+    case MESSAGE_ASK: return put_ask(&t->asks, msg);
     case MESSAGE_MONITOR: return put(&t->monitors, msg->ref, msg->from, msg->to);
     case MESSAGE_DEMONITOR: return take(&t->monitors, msg->ref, msg->from, NULL) ? 0 : TIES_DROP;
     case MESSAGE_LINK: return link_up(t, msg->from, msg->to);
@@ -115,6 +132,30 @@ int ties_arrive(Ties *t, Message *msg) {
     case MESSAGE_EXIT: return unlink_pair(t, msg->to, msg->from) ? 0 : TIES_DROP;
     default: return 0;
     }
+}
+
+void ties_tick(void) { atomic_fetch_add_explicit(&ticks, 1, memory_order_relaxed); }
+
+size_t ties_due(Ties *t, uint32_t *at, TiesWait *out, size_t most) {
+    uint32_t now = atomic_load_explicit(&ticks, memory_order_relaxed);
+    size_t count = 0;
+    MapPair pair;
+    for (int looks = 0; looks < LOOKS && count < most; looks++) {
+        if (!map_next(&t->asks, at, &pair)) {
+            *at = 0;
+            break;
+        }
+        Tie *tie = (Tie *)(uintptr_t)pair.value;
+        if ((int32_t)(now - tie->due) < 0 || pid_generation(tie->other) == 0) continue; /* 0: a question to the node */
+        const Slot *slot = registry_find(tie->ours);
+        if (slot == NULL) continue;
+        uint64_t asks = atomic_load_explicit(&slot->asks, memory_order_relaxed);
+        uint32_t age = now - tie->since;
+        /* Who does not say that it waits may have given up, or finds nothing but what its own ask closes. */
+        tie->due = now + (age > OFTEN && registry_asks_ref(asks, pair.key) ? OFTEN : age);
+        out[count++] = (TiesWait){tie->ours, tie->other, pair.key, tie->name};
+    }
+    return count;
 }
 
 void ties_unask(Ties *t, uint64_t ref, uint64_t asker) { take(&t->asks, ref, asker, NULL); }

@@ -24,10 +24,19 @@ typedef struct Ties { /* all zero: nothing */
 
 #define TIES_DROP 1
 
+typedef struct TiesWait { /* one of ours waits for the answer of one there */
+    uint64_t asker, asked, ref;
+    uint32_t name; /* the atom of its question */
+} TiesWait;
+
 /* `msg` is about to be sent over; its ref may change. 0; TIES_DROP: it is not needed there any more, the caller frees
  * it; UV_ENOMEM. */
 int  ties_leave(Ties *t, Message *msg);
 int  ties_arrive(Ties *t, Message *msg); /* the same for one that came */
+/* Those asks that have waited since before the last tick, each again and again, less often as time goes by: up to
+ * `most` of them, from *at on. Looks at so many at a time, whatever there are. */
+size_t ties_due(Ties *t, uint32_t *at, TiesWait *out, size_t most);
+void   ties_tick(void); /* every 50 ms or so */
 /* An ask that was never sent is answered otherwise. */
 void ties_unask(Ties *t, uint64_t ref, uint64_t asker);
 /* The link to that node is broken: tells everybody, and leaves an empty Ties. */

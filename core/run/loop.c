@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <uv.h>
 #include "ground/clock.h"
+#include "run/scheduler.h"
 
 typedef struct Job Job;
 struct Job {
@@ -39,7 +40,16 @@ static uv_signal_t signal_handles[SIGNALS];
 static uint64_t planned; /* what alarm_clock was set to, clock_now time */
 
 static LoopCalls calls;  /* written before the thread starts */
-static pthread_t thread;
+/* Who runs the loop leads. A leader that helps the scheduler lays that down meanwhile, and takes it up again unless the
+ * other thread has: then it stands by. The lock is what makes the loop's data the next one's. */
+static struct {
+    pthread_mutex_t lock; /* guards the rest */
+    pthread_cond_t changed;
+    pthread_t threads[2];
+    int count;   /* of threads: the second is started when it is needed first */
+    bool led, over;
+    bool wanted; /* who stands by is to lead, if nobody does */
+} lead = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 /* Outlives the loop until the next one opens: a late caller finds it, though nothing fires any more. */
 static Timers *timers;
 /* Held while the wheel turns: in virtual time it is a worker that turns it, see loop_turn, and the loop's thread may
@@ -154,14 +164,51 @@ static void before_sleep(uv_prepare_t *handle) {
     plan(more ? 0 : clock_is_frozen() ? UINT64_MAX : timers_next(timers));
 }
 
-static void *loop_main(void *unused) {
-    (void)unused;
-    on_loop = true;
-    int open_handles = uv_run(&loop, UV_RUN_DEFAULT);
-    assert(open_handles == 0); /* nobody calls uv_stop */
-    (void)open_handles;
+/* False: the loop has ended. `back`: one that led comes back from helping, and need not be called to lead again. */
+static bool take_lead(bool back) {
+    pthread_mutex_lock(&lead.lock);
+    while (!lead.over && (lead.led || !(back || lead.wanted))) {
+        back = back && !lead.led; /* somebody took over: it stands by */
+        pthread_cond_wait(&lead.changed, &lead.lock);
+    }
+    bool leads = !lead.over;
+    lead.led = lead.led || leads;
+    lead.wanted = false;
+    pthread_mutex_unlock(&lead.lock);
+    on_loop = leads;
+    return leads;
+}
+
+static void lay_down_lead(bool over) {
+    on_loop = false;
+    pthread_mutex_lock(&lead.lock);
+    lead.led = false;
+    lead.over = lead.over || over;
+    if (over) pthread_cond_broadcast(&lead.changed);
+    pthread_mutex_unlock(&lead.lock);
+}
+
+static void *loop_main(void *back) {
+    while (take_lead(back != NULL)) {
+        back = NULL;
+        bool owed = false, more = true;
+        while (more && !owed) {
+            more = uv_run(&loop, UV_RUN_ONCE) != 0;
+            owed = scheduler_held();
+        }
+        if (owed && more) atomic_store_explicit(&asleep, false, memory_order_relaxed); /* before_sleep is to come */
+        lay_down_lead(!more);
+        if (owed) scheduler_help();
+        back = &lead;
+    }
     if (calls.thread_end != NULL) calls.thread_end();
     return NULL;
+}
+
+static int start_thread(bool leads) {
+    int err = -pthread_create(&lead.threads[lead.count], NULL, loop_main, leads ? &lead : NULL);
+    if (err == 0) pthread_setname_np(lead.threads[lead.count++], leads ? "throng-loop" : "throng-loop2");
+    return err;
 }
 
 /* ---- what others call ---- */
@@ -201,9 +248,12 @@ int loop_open(LoopCalls loop_calls) {
     pthread_mutex_lock(&wake_lock);
     waker_gone = false;
     pthread_mutex_unlock(&wake_lock);
-    err = -pthread_create(&thread, NULL, loop_main, NULL);
+    pthread_mutex_lock(&lead.lock);
+    lead.led = lead.over = lead.wanted = false;
+    lead.count = 0;
+    err = start_thread(true);
+    pthread_mutex_unlock(&lead.lock);
     if (err < 0) goto fail;
-    pthread_setname_np(thread, "throng-loop");
     pthread_mutex_lock(&jobs_lock);
     accepting = true;
     pthread_mutex_unlock(&jobs_lock);
@@ -222,9 +272,15 @@ void loop_close(void) {
     ending = was_open;
     pthread_mutex_unlock(&jobs_lock);
     if (!was_open) return;
-    assert(!pthread_equal(pthread_self(), thread));
+    assert(!on_loop);
     wake();
-    pthread_join(thread, NULL);
+    for (int i = 0; i < 2; i++) {
+        /* The first ends when the loop does, and from then on nobody starts another. */
+        pthread_mutex_lock(&lead.lock);
+        bool there = i < lead.count;
+        pthread_mutex_unlock(&lead.lock);
+        if (there) pthread_join(lead.threads[i], NULL);
+    }
     int err = uv_loop_close(&loop);
     assert(err == 0);
     (void)err;
@@ -280,6 +336,16 @@ int loop_call(void (*run)(void *), void *argument) {
     pthread_mutex_destroy(&e.lock);
     pthread_cond_destroy(&e.done);
     return 0;
+}
+
+void loop_relieve(void) {
+    pthread_mutex_lock(&lead.lock);
+    if (!lead.led && !lead.over) {
+        lead.wanted = true;
+        if (lead.count < 2) start_thread(false); /* no thread to be had: the loop waits for the one it has */
+        else pthread_cond_broadcast(&lead.changed);
+    }
+    pthread_mutex_unlock(&lead.lock);
 }
 
 struct uv_loop_s *loop_uv(void) {

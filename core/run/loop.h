@@ -1,6 +1,7 @@
-/* loop.h - the uv loop on its own thread: timers, signals, and later sockets.
+/* loop.h - the uv loop on its own thread: timers, signals, sockets.
  *
- * uv handles are touched on this thread alone; loop_submit is the only door to it. One loop a process.
+ * uv handles are touched on this thread alone; loop_submit is the only door to it. One loop a process. (Which thread
+ * that is may change between two rounds of the loop, see loop_relieve; all that one did is the next one's.)
  * Threads: loop_open and loop_close from the thread that builds the node; the rest from any. */
 #ifndef RUN_LOOP_H
 #define RUN_LOOP_H
@@ -30,6 +31,11 @@ struct uv_loop_s *loop_uv(void);
  * that moment is, or was; UINT64_MAX if nothing waits. From any thread. */
 void     loop_freeze(bool frozen);
 uint64_t loop_turn(uint64_t until);
+
+/* The watchdog's: the thread that runs the loop helps the scheduler (scheduler_help) and does not come back; another
+ * one takes the loop over, and the first is the next to stand by. "The loop's thread" is whoever runs it. From any
+ * thread. */
+void loop_relieve(void);
 
 /* In clock_now time; 0 = no memory. */
 TimerId loop_timer_add(uint64_t due_ns, uint64_t period_ns, uint64_t owner, uint64_t tag);

@@ -15,10 +15,14 @@
 #define SPIN_NS 30000      /* before sleeping: about what a wake costs the woken */
 #define STEAL_MOST 128     /* tasks a thief takes at once */
 #define JOIN_SECONDS 2
+#define HELP_NS 100000     /* the loop's thread gives so much of its time to tasks, then others must wake up */
+#define HELP_DEAR_NS 40000 /* turns that last longer on average are better left to a worker, though a wake costs both */
 
 Workers workers;
 
 static _Thread_local Worker *self __attribute__((tls_model("initial-exec"))); /* NULL on other threads */
+static _Thread_local bool holding __attribute__((tls_model("initial-exec"))); /* see scheduler_hold */
+static _Thread_local int held __attribute__((tls_model("initial-exec")));     /* tasks nobody was woken for */
 static pthread_mutex_t idle_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the ways into and out of WORKER_IDLE */
 
 static inline void relax(void) {
@@ -77,6 +81,10 @@ static void hand_in(Task *task) {
     /* seq_cst, with the load of `idle` below against fall_asleep's: either it sees our task or we see it idle */
     while (!atomic_compare_exchange_weak_explicit(&workers.handed_in, &top, task, memory_order_seq_cst,
                                                   memory_order_relaxed));
+    if (holding) {
+        held++; /* scheduler_help looks at `idle` */
+        return;
+    }
     if (atomic_load_explicit(&workers.idle, memory_order_seq_cst) > 0) worker_wake_one();
 }
 
@@ -138,7 +146,7 @@ static Task *keep_rest(Worker *w, Task **tasks, size_t count) {
 
 static Task *steal(Worker *w) {
     Task *loot[STEAL_MOST];
-    int all = workers.count + workers.spares;
+    int all = workers_all(&workers);
     int start = (int)(draw(w) % (unsigned)all);
     for (int i = 0; i < all; i++) {
         Worker *v = &workers.all[(start + i) % all];
@@ -219,7 +227,7 @@ static void wait_for(sem_t *s) {
 
 static bool anything_to_take(void) {
     if (atomic_load_explicit(&workers.handed_in, memory_order_seq_cst) != NULL) return true;
-    for (int i = 0; i < workers.count + workers.spares; i++) {
+    for (int i = 0; i < workers_all(&workers); i++) {
         Worker *v = &workers.all[i];
         if (atomic_load_explicit(&v->state, memory_order_acquire) == WORKER_OFF) continue;
         if (ring_length(&v->late) > 0 || (shares(v) && worker_has_work(v))) return true;
@@ -232,7 +240,7 @@ static bool anything_to_take(void) {
  * nothing at the same moment the last one sees that all others sleep. */
 static bool all_rest(Worker *w) {
     bool rest = !w->spare && atomic_load_explicit(&workers.handed_in, memory_order_acquire) == NULL;
-    for (int i = 0; i < workers.count + workers.spares && rest; i++) {
+    for (int i = 0; i < workers_all(&workers) && rest; i++) {
         Worker *v = &workers.all[i];
         if (v != w) rest = atomic_load_explicit(&v->state, memory_order_acquire) != WORKER_RUNNING;
         rest = rest && !worker_has_work(v);
@@ -297,17 +305,22 @@ static Task *idle(Worker *w) {
     return NULL;
 }
 
-/* Nobody is stuck any more: a spare gives its tasks to all and sleeps. */
-static void retire(Worker *w) {
+/* Its tasks go to all others. */
+static void give_up_tasks(Worker *w) {
     Task *task;
     while ((task = ring_take(&w->ready)) != NULL || (task = ring_take(&w->late)) != NULL ||
            (task = pop_newborn(w)) != NULL)
         hand_in(task);
+}
+
+/* Nobody is stuck any more: a spare sleeps. */
+static void retire(Worker *w) {
+    give_up_tasks(w);
     if (workers.calls.at_rest != NULL) worker_wake_one(); /* those who rest were not all that there was */
     fall_asleep(w);
 }
 
-/* ---- the thread ---- */
+/* ---- turns ---- */
 
 static void turn(Worker *w, Task *task) {
     uint32_t slice = atomic_load_explicit(&w->slice, memory_order_relaxed);
@@ -321,6 +334,64 @@ static void turn(Worker *w, Task *task) {
     if (how == TASK_AGAIN) scheduler_ready(task);
     else if (how == TASK_LATE && ring_push(&w->late, task) < 0) hand_in(task);
 }
+
+/* ---- help ---- */
+
+void scheduler_hold(bool hold) {
+    /* relaxed: the helper is this thread, or one that has lost the loop to it, under the lock that goes with that */
+    holding = hold && workers.all != NULL && workers.calls.at_rest == NULL && !workers_shuffle(&workers) &&
+              atomic_load_explicit(&workers_helper(&workers)->state, memory_order_relaxed) == WORKER_OFF;
+}
+
+bool scheduler_held(void) {
+    holding = false;
+    return held > 0;
+}
+
+/* One task, while all workers sleep, and turns are short: any other is better off with a worker, for it would keep the
+ * loop's thread from the loop, or have it do alone what several could. */
+static bool may_help(Worker *w) {
+    if (held != 1) return false;
+    if (atomic_load_explicit(&workers.idle, memory_order_seq_cst) < workers.count) return false;
+    if (w->dear <= HELP_DEAR_NS) return true;
+    w->dear -= w->dear / 16; /* so that it is tried again */
+    return false;
+}
+
+void scheduler_help(void) {
+    Worker *w = workers_helper(&workers);
+    Task *task = NULL;
+    if (may_help(w)) {
+        w->thread = pthread_self();
+        /* seq_cst: either we see `stopping`, or scheduler_close sees us, and finds the thread to interrupt */
+        atomic_store_explicit(&w->state, WORKER_RUNNING, memory_order_seq_cst);
+        if (!atomic_load_explicit(&workers.stopping, memory_order_seq_cst)) task = take_handed_in(w);
+        if (task == NULL) atomic_store_explicit(&w->state, WORKER_OFF, memory_order_release);
+    }
+    held = 0;
+    if (task == NULL) {
+        /* seq_cst: see hand_in */
+        if (atomic_load_explicit(&workers.handed_in, memory_order_seq_cst) != NULL &&
+            atomic_load_explicit(&workers.idle, memory_order_seq_cst) > 0)
+            worker_wake_one();
+        return;
+    }
+    uint64_t began = clock_real(), now;
+    self = w;
+    watchdog_rouse();
+    do {
+        turn(w, task);
+        now = clock_real();
+    } while (now - began < HELP_NS && !atomic_load_explicit(&workers.stopping, memory_order_relaxed) &&
+             ((task = ring_take(&w->ready)) != NULL || (task = pop_newborn(w)) != NULL));
+    w->dear = (7 * w->dear + (now - began)) / 8;
+    self = NULL;
+    give_up_tasks(w);
+    /* release: who sees it off finds nothing left */
+    atomic_store_explicit(&w->state, WORKER_OFF, memory_order_release);
+}
+
+/* ---- the thread ---- */
 
 static void *work(void *argument) {
     Worker *w = argument;
@@ -359,7 +430,7 @@ int worker_start(Worker *w) {
 }
 
 void scheduler_free(void) {
-    for (int i = 0; workers.all != NULL && i < workers.count + workers.spares; i++) {
+    for (int i = 0; workers.all != NULL && i < workers_all(&workers); i++) {
         Worker *w = &workers.all[i];
         ring_close(&w->ready);
         ring_close(&w->late);
@@ -374,20 +445,20 @@ void scheduler_free(void) {
 
 int scheduler_open(int count, int spares, uint64_t seed, SchedulerCalls calls) {
     int err = UV_ENOMEM;
-    size_t size = (size_t)(count + spares) * sizeof(Worker);
+    size_t size = (size_t)(count + spares + 1) * sizeof(Worker);
     clock_tick(); /* the watchdog's first is still to come */
     workers = (Workers){.all = aligned_alloc(_Alignof(Worker), size), .seed = seed, .calls = calls};
     sem_init(&workers.watchdog_wake, 0, 0);
     if (workers.all == NULL) goto fail;
     memset(workers.all, 0, size);
-    for (int i = 0; i < count + spares; i++) {
+    for (int i = 0; i <= count + spares; i++) { /* the last one is the helper */
         Worker *w = &workers.all[i];
         w->number = i;
         w->spare = i >= count;
         sow(w, seed);
         pthread_mutex_init(&w->newborn.lock, NULL);
         sem_init(&w->wake, 0, 0);
-        *(i < count ? &workers.count : &workers.spares) += 1;
+        *(i < count ? &workers.count : i < count + spares ? &workers.spares : &workers.helpers) += 1;
         if ((err = ring_open(&w->ready)) < 0 || (err = ring_open(&w->late)) < 0) goto fail;
     }
     if ((err = interrupt_open(calls.interrupt)) < 0) goto fail;
@@ -401,6 +472,20 @@ int scheduler_open(int count, int spares, uint64_t seed, SchedulerCalls calls) {
 fail:
     scheduler_free();
     return err;
+}
+
+/* The loop's thread is in a turn. False: it does not come out of it until then. */
+static bool helper_ended(const struct timespec *deadline) {
+    Worker *w = workers_helper(&workers);
+    while (workers.helpers > 0 && atomic_load_explicit(&w->state, memory_order_seq_cst) != WORKER_OFF) {
+        struct timespec now, soon = {0, (long)CLOCK_NS_PER_MS};
+        atomic_store_explicit(&w->expired, true, memory_order_relaxed);
+        interrupt_send(w->thread);
+        nanosleep(&soon, NULL);
+        clock_gettime(CLOCK_REALTIME, &now);
+        if (now.tv_sec > deadline->tv_sec) return false;
+    }
+    return true;
 }
 
 int scheduler_close(void) {
@@ -428,6 +513,7 @@ int scheduler_close(void) {
         } while (err != 0);
         stuck = stuck || err != 0;
     }
+    stuck = !helper_ended(&deadline) || stuck;
     return stuck ? UV_ETIMEDOUT : 0;
 }
 
@@ -470,7 +556,7 @@ uint32_t scheduler_sampled(void) {
 }
 
 bool scheduler_runs(uint64_t id, uint64_t *since) {
-    for (int i = 0; i < workers.count + workers.spares; i++) {
+    for (int i = 0; i < workers_all(&workers); i++) {
         Worker *w = &workers.all[i];
         if (atomic_load_explicit(&w->running, memory_order_relaxed) != id) continue;
         *since = atomic_load_explicit(&w->since, memory_order_relaxed);
@@ -487,5 +573,9 @@ void scheduler_sample(uint32_t rate, uint64_t id) {
 }
 
 uint64_t scheduler_samples(void) { return atomic_load_explicit(&workers.samples, memory_order_relaxed); }
+
+bool scheduler_asleep(void) {
+    return atomic_load_explicit(&workers.idle, memory_order_relaxed) == workers.count; /* a moment's view */
+}
 
 int scheduler_workers(void) { return workers.count; }

@@ -17,6 +17,11 @@
  *    is stuck and nothing is queued, calls it, and looks for work again if that is what it has made. Then, and with one
  *    worker, what runs next follows from the seed alone: so the watchdog does not end slices but those that look
  *    endless, and brings no late ones forward.
+ * 8. Who waits for an answer from outside pays for two wakes each way: the loop's thread, and a worker. So the loop's
+ *    thread can help: what it makes ready while it holds back wakes nobody; then, if that is one task and all workers
+ *    sleep, it runs it itself, as one worker more whom others may rob and the watchdog watches. A turn that lasts is
+ *    interrupted, and the loop gets another thread meanwhile (run/loop.h). Where turns take long on average it does
+ *    not help.
  *
  * Threads: scheduler_ready from any; scheduler_born from a worker; the rest as it says. */
 #ifndef RUN_SCHEDULER_H
@@ -56,6 +61,13 @@ void scheduler_free(void);
 void scheduler_ready(Task *task);
 void scheduler_born(Task *task);
 
+/* For the loop's thread, see 8. `hold`: from here on it wakes nobody; not in tests, and not while a helper is at it. */
+void scheduler_hold(bool hold);
+/* ... and no longer. Is somebody owed a wake? Then scheduler_help follows, when nothing stands in the way of running
+ * tasks for some time: it runs what was held back, or wakes a worker. */
+bool scheduler_held(void);
+void scheduler_help(void);
+
 /* For a running task, on its worker: */
 bool scheduler_expired(void); /* the slice is used up */
 void scheduler_expire(void);  /* ... from now on */
@@ -75,5 +87,6 @@ bool scheduler_runs(uint64_t id, uint64_t *since);
  * 1000: see scheduler_sampled. 0: no longer. One at a time. */
 void scheduler_sample(uint32_t rate, uint64_t id);
 uint64_t scheduler_samples(void); /* how many were wanted since it was last turned on */
+bool scheduler_asleep(void); /* all workers are, just now; any thread */
 int  scheduler_workers(void); /* how many there are (spares not counted); any thread */
 #endif

@@ -6,6 +6,7 @@
 #include "ground/clock.h"
 #include "ground/metrics.h"
 #include "run/interrupt.h"
+#include "run/loop.h"
 #include "run/worker.h"
 
 #define TICK_NS 1000000
@@ -13,6 +14,7 @@
 #define LONG_TICKS 10   /* a slice this old is ended though nobody waits, so that a kill is noticed */
 #define STUCK_TICKS 20  /* a slice this old, though told to end, is stuck in C */
 #define ENDLESS_TICKS 100 /* in a node for tests a slice this old is ended, and no younger one */
+#define RELIEVE_TICKS 3 /* a slice this old keeps the loop's thread from the loop: another takes over */
 #define LATE_TICKS 4    /* the late ones get a turn at least this often */
 
 static pthread_t thread;
@@ -24,7 +26,10 @@ void watchdog_rouse(void) {
         sem_post(&workers.watchdog_wake);
 }
 
-static bool all_idle(void) { return atomic_load_explicit(&workers.idle, memory_order_seq_cst) == workers.count; }
+static bool all_idle(void) {
+    return atomic_load_explicit(&workers.idle, memory_order_seq_cst) == workers.count &&
+           atomic_load_explicit(&workers_helper(&workers)->state, memory_order_seq_cst) == WORKER_OFF;
+}
 
 static void sleep_until_busy(void) {
     atomic_store_explicit(&workers.watchdog_sleeps, true, memory_order_seq_cst);
@@ -36,7 +41,7 @@ static void sleep_until_busy(void) {
 
 /* Does somebody want this worker's time? */
 static bool wanted(Worker *w, bool sharing) {
-    return sharing || worker_has_work(w) ||
+    return sharing || worker_has_work(w) || w == workers_helper(&workers) ||
            atomic_load_explicit(&workers.handed_in, memory_order_relaxed) != NULL;
 }
 
@@ -92,6 +97,20 @@ static bool look_at(Worker *w, uint64_t now, uint64_t passed, bool sample, bool 
     return stuck;
 }
 
+/* The loop's thread, if it is in a turn; true: it has been, since the last look. */
+static bool look_at_helper(uint64_t now, uint64_t passed, bool sample, bool sharing, bool *help, int *stuck) {
+    Worker *w = workers_helper(&workers);
+    bool helped = atomic_load_explicit(&w->slice, memory_order_relaxed) != w->seen;
+    /* acquire: its thread is the one that set this */
+    if (atomic_load_explicit(&w->state, memory_order_acquire) == WORKER_OFF) {
+        w->seen = atomic_load_explicit(&w->slice, memory_order_relaxed);
+        return helped;
+    }
+    *stuck += look_at(w, now, passed, sample, sharing, help);
+    if (w->age == RELIEVE_TICKS) loop_relieve();
+    return true;
+}
+
 /* As many spares on as there are workers stuck. */
 static void match_spares(int stuck) {
     atomic_store_explicit(&workers.stuck, stuck, memory_order_relaxed);
@@ -121,10 +140,11 @@ static void *watch(void *unused) {
         for (int i = 0; i < workers.count + workers.spares; i++)
             if (atomic_load_explicit(&workers.all[i].state, memory_order_relaxed) == WORKER_RUNNING)
                 stuck += look_at(&workers.all[i], now, now - before, sample, sharing, &help);
+        bool helped = look_at_helper(now, now - before, sample, sharing, &help, &stuck);
         match_spares(stuck);
         before = now;
         if (help || atomic_load_explicit(&workers.handed_in, memory_order_relaxed) != NULL) worker_wake_one();
-        quiet = all_idle() && stuck == 0 ? quiet + 1 : 0;
+        quiet = all_idle() && stuck == 0 && !helped ? quiet + 1 : 0;
         if (quiet >= QUIET_TICKS) {
             sleep_until_busy();
             before = clock_real();

@@ -45,13 +45,14 @@ typedef struct Worker {
     uint64_t random; /* the owner's */
     uint64_t sown;   /* the owner's: the seed that `random` began with */
     uint32_t picks;  /* the owner's */
+    uint64_t dear;   /* the helper's: ns of its turns, on average */
     /* the watchdog's own */
     uint32_t seen, age, late_age;
 } Worker;
 
 typedef struct Workers {
     Worker *all;
-    int count, spares; /* ordinary workers first, then spares */
+    int count, spares, helpers; /* ordinary workers first, then spares, then the one helper: see scheduler_help */
     SchedulerCalls calls;
     _Atomic(Task *) handed_in;   /* from other threads, newest first */
     _Atomic int idle;            /* workers in state IDLE, spares not counted */
@@ -65,6 +66,9 @@ typedef struct Workers {
     /* Written by who opens, and by a worker in scheduler_reseed; relaxed: each takes it up when it draws next. */
     _Atomic uint64_t seed;
 } Workers;
+
+static inline int     workers_all(const Workers *all) { return all->count + all->spares + all->helpers; }
+static inline Worker *workers_helper(const Workers *all) { return &all->all[all->count + all->spares]; }
 
 /* Is the schedule shuffled? */
 static inline bool workers_shuffle(const Workers *all) {

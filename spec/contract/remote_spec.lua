@@ -14,7 +14,7 @@ describe("actors on two nodes", function()
       function Me:on_members(group) return throng.members(group) end
       function Me:on_publish(...) return throng.publish(...) end
       function Me:on_nodes() return throng.nodes() end
-      function Me:on_open() return throng.register "open" end
+      function Me:on_open(name) return throng.register(name) end
       function Me:on_small(limit) return throng.spawn_with({mailbox = {limit = limit}}, "echo") end
     ]], {"--set", "net.message=3m"}, {
       echo = [[
@@ -37,7 +37,7 @@ describe("actors on two nodes", function()
         function Me:on_down(pid, reason, ref) self.heard[#self.heard + 1] = {"down", pid, reason, ref} end
         function Me:on_exit(pid, reason) self.heard[#self.heard + 1] = {"exit", pid, reason} end
         function Me:on_heard(n) return #self.heard >= n and self.heard or nil end
-        function Me:on_block() while not throng.whereis "open" do throng.sleep(1) end end
+        function Me:on_block(name) while not throng.whereis(name) do throng.sleep(1) end end
         function Me:on_sum(n) self.sum = (self.sum or 0) + n return self.sum end
         function Me:on_join(group) return throng.join(group) end
         function Me:on_leave(group) return throng.leave(group) end
@@ -59,6 +59,15 @@ describe("actors on two nodes", function()
     function Me:on_exit(pid, reason) self.gone = {pid, reason, #self.got} end
     function Me:on_gone() return self.gone end
     function Me:on_watch(pid) throng.monitor(pid) end
+  ]]
+  local BUSY <const> = [[
+    Me.concurrent = true
+    function Me:on_call(pid, ...) return pid:ask(...) end
+    function Me:on_beside(pid)
+      throng.fork(function() throng.ask_within(60000, pid, "say", 1) end)
+      throng.sleep(250)
+      return "beside"
+    end
   ]]
   local SENDER <const> = [[
     function Me:init(to, me, n)
@@ -86,7 +95,7 @@ describe("actors on two nodes", function()
       end
       function Me:on_down(pid, reason, ref) if Me.down then Me.down(self, pid, reason, ref) end end
       function Me:on_exit(pid, reason) if Me.exit then Me.exit(self, pid, reason) end end
-    ]]):format(body), options, {here = HERE, sender = SENDER})
+    ]]):format(body), options, {here = HERE, sender = SENDER, busy = BUSY})
   end
 
   it("send values of all kinds, and pids arrive as what they are there", function()
@@ -276,17 +285,63 @@ describe("actors on two nodes", function()
     assert.are.same({4, true, true, 1, "unreachable", true, "a", true}, found)
   end)
 
-  it("hear of a full mailbox there by an ask; what is sent is a dead letter there", function()
-    local code, took, letters = table.unpack(on_b [[
-      local small, before, took = root:ask("small", 2), root:ask("stats").dead_full, 0
-      small:send("wait", 1e6)
-      for i = 1, 8 do took = took + (small:send("add", i) and 1 or 0) end
-      local e = try(throng.ask_within, 60000, small, "got")
-      throng.kill(small)
-      done {e.code, took, root:ask("stats").dead_full - before}
+  it("are told when they wait for each other in a circle over nodes, with all of it in words", function()
+    local found = on_b [[
+      local function fresh() return root:ask("spawn", "echo"), throng.spawn_with({wait = 10000}, "here") end
+      local one, here = fresh()
+      local e = try(throng.ask_within, 60000, here, "call", one, "call", here, "say")
+      local two, three = fresh()
+      local four, five = fresh()
+      local f = try(throng.ask_within, 60000, three, "call", two, "call", four, "call", five, "call", three, "say")
+      local count = throng.stats().deadlocks + root:ask("stats").deadlocks
+      -- a long way, which ends at one who is only slow
+      local other, last = fresh()
+      local g = throng.ask_within(60000, last, "call", echo, "call", other, "wait", 200)
+      done {e.code, e.message, f.code, f.message, count, g,
+            throng.stats().deadlocks + root:ask("stats").deadlocks - count}
+    ]]
+    local begin, step, stop = "^they would wait for each other for ever: ", "<%d+%.%d+@?%w*> '%l+' %-> ", "<%d+%.%d+@?%w*>"
+    assert.are.equal("deadlock", found[1])
+    assert.matches(begin .. step:rep(2) .. stop, found[2])
+    assert.are.equal("deadlock", found[3])
+    assert.matches(begin .. step:rep(4) .. stop, found[4])
+    assert(found[5] >= 2, found[5])
+    assert.are.same({"waited", 0}, {found[6], found[7]})
+  end)
+
+  it("are told, too, if they are concurrent and it is their own ask that closes the circle", function()
+    local found = on_b [[
+      local busy = throng.spawn_with({wait = 10000}, "busy")
+      -- the same way, but the ask is beside the request that closes it: its actor goes on meanwhile
+      local beside = throng.ask_within(60000, echo, "call", busy, "beside", echo)
+      local e = try(throng.ask_within, 60000, echo, "call", busy, "call", echo, "say")
+      done {e.code, e.message, beside}
+    ]]
+    assert.are.equal("deadlock", found[1])
+    assert.matches("<%d+%.%d+> '%?' %-> <%d+%.%d+@a> 'call' %-> <%d+%.%d+>", found[2])
+    assert.are.equal("beside", found[3])
+  end)
+
+  it("hear of a full mailbox there, after what was under way: that is dead letters; and when it has room", function()
+    local code, took, why, others, letters, after = table.unpack(on_b [[
+      local small, before = root:ask("small", 4), root:ask("stats").dead_full
+      small:send("block", "one")
+      local took, sent, why = 0
+      repeat -- what goes before the news comes is taken, and lost
+        sent, why = small:send("add", 1)
+        took = took + (sent and 1 or 0)
+        throng.sleep(1)
+      until not sent
+      local e = try(small.ask, small, "got")
+      local others = echo:send("add", 1)
+      local letters = root:ask("stats").dead_full - before
+      root:ask("open", "one")
+      repeat throng.sleep(1) until small:send("add", "after")
+      done {e.code, took, why, others, letters, #small:ask "got"}
     ]])
-    assert.are.same({"full", 8}, {code, took})
-    assert.is_true(letters >= 6, letters) -- the ask's own, too, and one more if the first was begun late
+    assert.are.same({"full", "full", true}, {code, why, others})
+    assert(took >= 5 and letters >= 1 and letters <= took - 4, took .. " sent, " .. letters .. " lost")
+    assert.are.equal(took - letters + 1, after)
   end)
 
   it("are shown by their nodes' consoles, as are the nodes", function()
@@ -301,10 +356,10 @@ describe("actors on two nodes", function()
   it("wait a little for one who is far behind, answer for others meanwhile, and lose nothing", function()
     local found = on_b [[
       local other = root:ask("spawn", "echo")
-      echo:send "block"
+      echo:send("block", "two")
       for i = 1, 90000 do while not echo:send("sum", 1) do throng.sleep(1) end end
       local lively = other:ask("say", "lively")
-      root:ask "open"
+      root:ask("open", "two")
       done {lively, echo:ask("sum", 0)}
     ]]
     assert.are.same({"lively", 90000}, found)

@@ -46,7 +46,7 @@ static void on_loop_begin(void *unused) {
     Hello theirs = {.window = 1 << 20, .largest = 1 << 20};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) return;
     far_end = pair[1];
-    members_begin(peer, pair[0], 7, &theirs);
+    members_begin(peer, pair[0], NULL, 7, &theirs);
 }
 
 /* open(): the played node is number 1 */

@@ -3,6 +3,7 @@
  * handle does).
  *
  *     process.start(argv, {cwd=, env={NAME=text|false}, input=text, open_input=boolean}) -> child | nil, why
+ *         netns=file descriptor: runs in that network namespace
  *         pty={columns=, rows=}: all three streams are a terminal of that size; what it shows comes as `out`
  *     child:step(ms)       out, err, running: what has been written; waits for it up to ms, at most 20
  *     child:status()       after step said not running: code | nil, signal | nil, cpu seconds, peak bytes
@@ -18,6 +19,7 @@
 #include <lauxlib.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -128,13 +130,14 @@ static const char **environment(lua_State *L, int changes) {
 
 /* In the child, between fork and exec: nothing here may allocate or lock. Tells errno through `report`. */
 static void become(const char *const *argv, const char *const *env, const char *cwd, const int fds[3], int report,
-                   pid_t parent, bool terminal) {
+                   pid_t parent, bool terminal, int netns) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     bool ready = getppid() == parent && (cwd == NULL || chdir(cwd) == 0);
+    if (ready && netns >= 0) ready = setns(netns, CLONE_NEWNET) == 0;
     if (ready && terminal) ready = setsid() >= 0 && ioctl(fds[0], TIOCSCTTY, 0) == 0;
     for (int i = 0; ready && i < 3; i++) ready = dup2(fds[i], i) >= 0;
     if (ready) execvpe(argv[0], (char *const *)argv, (char *const *)env);
@@ -154,7 +157,7 @@ static int open_terminal(int ends[2], const struct winsize *size) {
 /* Pipes are close-on-exec, so that no child inherits another's; dup2 clears that for the child's own three. They are
  * numbered above 2 since the runner has its standard streams open. */
 static int start_child(Child *c, const char *const *argv, const char *const *env, const char *cwd, bool has_input,
-                       const struct winsize *terminal) {
+                       const struct winsize *terminal, int netns) {
     int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1}, report[2] = {-1, -1}, failure = 0;
     if (terminal != NULL) {
         if (open_terminal(in, terminal) < 0) goto fail;
@@ -170,7 +173,7 @@ static int start_child(Child *c, const char *const *argv, const char *const *env
     if (pipe2(report, O_CLOEXEC) < 0) goto fail;
     pid_t parent = getpid(), pid = fork();
     if (pid < 0) goto fail;
-    if (pid == 0) become(argv, env, cwd, (int[]){in[0], out[1], err[1]}, report[1], parent, terminal != NULL);
+    if (pid == 0) become(argv, env, cwd, (int[]){in[0], out[1], err[1]}, report[1], parent, terminal != NULL, netns);
     close_fd(&report[1]); /* so that the read ends when the child execs */
     c->pid = pid;
     ssize_t got;
@@ -239,9 +242,12 @@ static int process_start(lua_State *L) {
     struct winsize size;
     bool terminal = lua_getfield(L, 2, "pty") == LUA_TTABLE;
     if (terminal) size = size_of(L, lua_gettop(L));
+    lua_getfield(L, 2, "netns");
+    int netns = (int)luaL_optinteger(L, -1, -1);
+    lua_pop(L, 1);
     c->input_ends = !terminal && !lua_toboolean(L, 6);
     add_input(L, c, input, len);
-    int failed = start_child(c, argv, env, cwd, input != NULL || !c->input_ends, terminal ? &size : NULL);
+    int failed = start_child(c, argv, env, cwd, input != NULL || !c->input_ends, terminal ? &size : NULL, netns);
     lua_pushvalue(L, -2);
     if (failed == 0) return 1;
     lua_pushnil(L);

@@ -105,7 +105,7 @@ function node.start(o)
   self.argv = command_line(o)
   self.began = process.now()
   self.child = assert(process.start(self.argv, {
-    cwd = self.dir, env = env, input = o.stdin, open_input = o.open_stdin, pty = o.pty}))
+    cwd = self.dir, env = env, input = o.stdin, open_input = o.open_stdin, pty = o.pty, netns = o.netns}))
   return self
 end
 

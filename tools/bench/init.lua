@@ -20,6 +20,7 @@ local OPTIONS <const> = args.new {
   {name = "only", value = "VARIANT", help = "one variant of NAME"},
   {name = "scale", type = "number", default = 1, least = 1e-6, most = 100, help = "sizes times this, for a quick look"},
   {name = "set", value = "KEY=VALUE", help = "a setting of the node, as for throng run"},
+  {name = "tls", type = "flag", help = "two nodes talk by TLS, with certificates made for it"},
   {name = "timeout", type = "integer", default = 300, least = 1, most = 86400, help = "seconds that one run may take"},
   {name = "save", value = "FILE", help = "write machine and results as JSON lines"},
   {name = "against", value = "FILE", help = "compare with what --save wrote: say what exceeds the noise"},
@@ -48,12 +49,32 @@ local function sizes_of(bench, variant, scale, given)
   return sizes
 end
 
+--- Certificates for both nodes, in a folder that is gone when what is returned is closed; or nil and what went wrong.
+local function make_certificates(program)
+  local pipe = assert(io.popen "mktemp -d")
+  local dir = pipe:read "l"
+  if not pipe:close() or not dir then return nil, "mktemp -d gives no folder for certificates" end
+  local folder = setmetatable({dir = quoted(dir)}, {__close = function(self) os.execute("rm -rf " .. self.dir) end})
+  local made = assert(io.popen(("%s certs %s here peer 2>&1"):format(quoted(program), folder.dir)))
+  local text = made:read "a"
+  if made:close() then return folder end
+  os.execute("rm -rf " .. folder.dir)
+  return nil, text:match "[^\n]*"
+end
+
+--- What a node of that name shows, if there are certificates.
+local function tls_words(name, certificates)
+  local dir = certificates and certificates.dir
+  return dir and ("--tls-cert %s/%s.pem --tls-key %s/%s.key --tls-ca %s/ca.pem"):format(dir, name, dir, name, dir) or ""
+end
+
 --- The node that the one which measures has a link to: its output, to be closed after that one has ended, and where it
 --- listens. Or nil and what went wrong.
 local function start_peer(program, options)
   local words = {"timeout -k 5", tostring(options.timeout), quoted(program),
                  "run --name peer --listen 127.0.0.1:0 --workers", tostring(options.workers)}
   if options.set then words[#words + 1] = "--set " .. quoted(options.set) end
+  words[#words + 1] = tls_words("peer", options.certificates)
   words[#words + 1] = "-m throng.bench.work.remote_peer 2>&1"
   local pipe = assert(io.popen(table.concat(words, " ")))
   local line = pipe:read "l" or "no word from the other node"
@@ -71,7 +92,9 @@ local function run_node(program, bench, sizes, options)
   if bench.remote then pipe, address = start_peer(program, options) end
   if bench.remote and not pipe then return nil, address end
   local peer <close> = pipe -- last of all: it ends by itself when its link does
-  if peer then words[#words + 1] = "--name here --join " .. address end
+  if peer then
+    words[#words + 1] = "--name here --join " .. address .. " " .. tls_words("here", options.certificates)
+  end
   words[#words + 1] = "-m throng.bench.work." .. bench.name
   for key, value in pairs(sizes) do words[#words + 1] = quoted(("%s=%s"):format(key, value)) end
   local command = ("timeout -k 5 %d %s 2>&1"):format(options.timeout, table.concat(words, " "))
@@ -118,6 +141,7 @@ end
 local function run_variant(program, bench, variant, options, given)
   local sizes, results = sizes_of(bench, variant, options.scale, given), {}
   local name = next(given) and "custom" or variant[1]
+  if bench.remote and options.tls then name = name .. ",tls" end
   for i = 1, options["repeat"] do
     local result, problem = run_once(program, bench, sizes, options)
     if not result then
@@ -216,6 +240,9 @@ return function(about, ...)
     before, why = compare.load(options.against)
     if not before then return complain(why) end
   end
+  if options.tls then options.certificates, why = make_certificates(about.program) end
+  if options.tls and not options.certificates then return complain("--tls: " .. why) end
+  local certificates <close> = options.certificates -- luacheck: ignore certificates
   local save = options.save and io.open(options.save, "w")
   if options.save and not save then return complain(("--save: can't write '%s'"):format(options.save)) end
 

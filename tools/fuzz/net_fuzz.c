@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0) return 0;
     Link *l = link_new(1, "fuzz", 1);
     Hello theirs = {.window = 1 << 20, .largest = 1 << 20};
-    link_begin(l, pair[0], 1, &theirs);
+    link_begin(l, pair[0], NULL, 1, &theirs);
     if (what == 1) {
         link_receive(l, data, size);
     } else {

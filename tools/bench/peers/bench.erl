@@ -12,6 +12,7 @@
 -compile([inline, {inline_size, 64}]).
 -export([main/0, main/1]).
 -export([init/1, handle_call/3, handle_cast/2]).
+-export([pong/1, take/3, far_region/2]). % what runs on another node
 
 -define(SAMPLE, 64).     % of so many trips the clock sees one
 -define(SETTLE_MS, 200). % until what was born is taken to be at rest
@@ -25,6 +26,8 @@ workload("fanin") -> {fun fanin/1, #{"senders" => 8, "each" => 250000}, ["on_hea
 workload("payload") -> {fun payload/1, #{"trips" => 200000}, ["fresh"]};
 workload("spawn") -> {fun spawn_and_stop/1, #{"guys" => 100000}, ["spawn"]};
 workload("tree") -> {fun tree/1, #{"leaves" => 1000000}, ["spawn"]};
+workload("remote") -> {fun remote/1, #{"messages" => 50000, "bytes" => 0, "rounds" => 200, "guys" => 1000},
+                       ["trips", "call", "oneway", "tick"]};
 workload("fair") -> {fun fair/1, #{"trips" => 20000}, ["pair"]};
 workload(Name) -> usage("no workload is named '~s'", [Name]).
 
@@ -291,6 +294,79 @@ fair(#{"trips" := Trips}) ->
     rate(Trips, Took, "round trips/s") ++ percentiles("", During) ++ percentiles("before_", Before).
 
 endless() -> endless().
+
+%%% ---- remote: the same between two nodes ----
+
+%% The other one is started by this one, with the same flags (ERL_AFLAGS), and ends with it.
+remote(Options = #{"variant" := Variant}) ->
+    {ok, Peer, Node} = peer:start_link(#{name => peer:random_name(), host => "127.0.0.1",
+                                         args => ["-setcookie", atom_to_list(erlang:get_cookie())]}),
+    true = erpc:call(Node, code, add_path, [filename:dirname(code:which(?MODULE))]),
+    Fields = remote(Variant, Node, Options),
+    peer:stop(Peer),
+    Fields.
+
+remote("trips", Node, #{"messages" := Trips}) ->
+    Ping = self(),
+    Pong = spawn(Node, ?MODULE, pong, [Ping]), % it ends with its node
+    clocked_trips(Trips, fun(Number, Left) -> ping(Pong, Number, Left) end);
+remote("call", Node, #{"messages" := Trips}) ->
+    {ok, Server} = erpc:call(Node, gen_server, start, [?MODULE, none, []]),
+    clocked_trips(Trips, fun(Number, Left) -> call(Server, Number, Left) end);
+remote("oneway", Node, #{"messages" := Count, "bytes" := Bytes}) ->
+    Main = self(),
+    Payload = case Bytes of 0 -> 1; _ -> binary:copy(<<"x">>, Bytes) end,
+    Taker = spawn_link(Node, ?MODULE, take, [Main, Count, 0]),
+    Began = now_ns(),
+    send_all(Taker, Payload, Count),
+    Got = receive {received, Sum} -> Sum end,
+    Took = now_ns() - Began,
+    same("the bytes that came", Got, Count * Bytes),
+    rate(Count, Took, "msg/s");
+remote("tick", Node, #{"guys" := Guys, "rounds" := Rounds}) ->
+    Main = self(),
+    Region = spawn_link(Node, ?MODULE, far_region, [Main, Guys]),
+    receive {ready, Region} -> ok end,
+    Began = now_ns(),
+    beats(Region, Rounds),
+    Region ! done,
+    Sum = receive {sum, Region, All} -> All end,
+    Took = now_ns() - Began,
+    same("the Guys' hunger", Sum, Guys * Rounds),
+    rate(Guys * Rounds, Took, "msg/s").
+
+%% The server core beats: a Region hears each beat, ticks its Guys, and says so.
+beats(_, 0) -> ok;
+beats(Region, Left) ->
+    Region ! beat,
+    receive {beaten, Region} -> beats(Region, Left - 1) end.
+
+far_region(Main, Count) ->
+    Guys = [spawn_link(fun() -> guy(0, 0) end) || _ <- lists:seq(1, Count)],
+    ask_all(Guys, 0),
+    Main ! {ready, self()},
+    far_rounds(Main, Guys).
+
+far_rounds(Main, Guys) ->
+    receive
+        beat -> tick_all(Guys), Main ! {beaten, self()}, far_rounds(Main, Guys);
+        done -> Main ! {sum, self(), ask_all(Guys, 0)}
+    end.
+
+send_all(_, _, 0) -> ok;
+send_all(To, Payload, Left) -> To ! Payload, send_all(To, Payload, Left - 1).
+
+take(Main, 0, Sum) -> Main ! {received, Sum};
+take(Main, Left, Sum) ->
+    receive
+        1 -> take(Main, Left - 1, Sum);
+        Payload when is_binary(Payload) -> take(Main, Left - 1, Sum + byte_size(Payload))
+    end.
+
+%% Each trip by the clock, as ours does.
+clocked_trips(Trips, Trip) ->
+    {Took, Times} = clocked(Trips, 1, Trip),
+    rate(Trips, Took, "round trips/s") ++ percentiles("", Times).
 
 %%% ---- what they share ----
 
