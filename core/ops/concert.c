@@ -470,6 +470,17 @@ static bool agree(void) {
     return false;
 }
 
+/* Who was ready may be gone while others were not yet. */
+static void look_for_lost(void) {
+    for (size_t i = 0; i < concert.count; i++) {
+        Member *m = &concert.members[i];
+        Link *l = m->node != 0 ? members_find(m->node) : NULL;
+        if (m->node == 0 || m->state != M_READY || (l != NULL && link_is_up(l))) continue;
+        m->state = M_FAILED;
+        snprintf(m->why, sizeof m->why, "%s", why_of(UV_EHOSTUNREACH));
+    }
+}
+
 static bool somebody_knows(void) {
     if (concert.options.name_count == 0) return true;
     static Becomes all[BECOMES_MOST], odd;
@@ -482,6 +493,7 @@ static void advance(void) {
     size_t waiting = 0;
     for (size_t i = 0; i < concert.count; i++) waiting += concert.members[i].waits;
     if (concert.phase == P_PREPARING) {
+        if (waiting == 0) look_for_lost();
         if (how_many(M_FAILED) > 0 || concert.cancelled) {
             give_up();
         } else if (waiting == 0 && !somebody_knows()) {

@@ -125,6 +125,7 @@ static void on_event(void *event) {
     } else if (e->gate == GATE_READY) {
         v->state = V_READY;
         say(v, 'R');
+        log_format(LOG_DEBUG, "", "reload: all are ready here, the others are waited for");
     } else {
         v->state = V_TAKEN;
         say(v, 'T');
