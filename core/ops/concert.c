@@ -379,7 +379,7 @@ static void send_parcel(const Member *m) {
     free(body);
 }
 
-static void put_options(Text *t) {
+static void put_options(Text *t, bool own) {
     const RolloutOptions *o = &concert.options;
     json_open(t, NULL, '{');
     json_open(t, "names", '[');
@@ -394,6 +394,8 @@ static void put_options(Text *t) {
     if (o->canary_count > 0) json_integer(t, "canary_count", o->canary_count);
     if (o->canary_percent > 0) json_number(t, "canary_percent", o->canary_percent);
     json_integer(t, "patience", concert.prepare_ms + MARGIN_MS);
+    if (own && o->asker != 0) json_integer(t, "asker", (int64_t)o->asker);
+    if (own) json_bool(t, "asker_waits", o->asker_waits);
     json_close(t, '}');
 }
 
@@ -406,7 +408,7 @@ static void ask(size_t i, VoiceKind kind) {
     text_put(&t, (const char *)head, sizeof head);
     if (kind == VOICE_PREPARE) {
         Text options = {0};
-        put_options(&options);
+        put_options(&options, m->node == 0);
         text_put(&t, options.bytes, options.len);
         text_free(&options);
     }

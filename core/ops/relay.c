@@ -133,15 +133,16 @@ static size_t pid_at(const char *p, const char *end, const char **at) {
 
 bool relay_translate(Text *out, const char *node, const char *json, size_t len) {
     const char *own = request_node()->node_name, *end = json + len, *from = json;
+    size_t name = own != NULL ? strlen(own) : 0;
     for (const char *c = json; c < end; c++)
         if ((unsigned char)*c < ' ') return false; /* a line's end would be ours */
     for (const char *c = json, *at; (c = memchr(c, '<', (size_t)(end - c))) != NULL; c++) {
-        size_t whole = pid_at(c, end, &at), name = strlen(own);
+        size_t whole = pid_at(c, end, &at);
         if (whole == 0) continue;
         text_put(out, from, (size_t)(at - from));
         from = at;
         if (*at == '>') text_format(out, "@%s", node);
-        else if ((size_t)(c + whole - 2 - at) == name && memcmp(at + 1, own, name) == 0) from = at + 1 + name;
+        else if (name > 0 && (size_t)(c + whole - 2 - at) == name && memcmp(at + 1, own, name) == 0) from = at + 1 + name;
     }
     text_put(out, from, (size_t)(end - from));
     return true;
@@ -285,21 +286,35 @@ static void pull_soon(Client *c) {
 
 static void pull_later(Request *r) { pull_soon(r->client); }
 
-/* A line that the other console said: {"id":N,"more":...}. False: it did not say that. */
-static bool take_line(Way *w, char *line, size_t len) {
+bool relay_read(const char *line, size_t len, RelayLine *out) {
     static const char *const fields[] = {"more", "value", "error"};
-    char *end, *at;
-    if (len < 8 || memcmp(line, "{\"id\":", 6) != 0 || !digit(line[6]) || line[len - 1] != '}') return false;
-    uint64_t id = strtoull(line + 6, &end, 10); /* ends at what is no digit: the line's '}' at the latest */
-    int field = 0;
-    for (; field < 3; field++) {
-        size_t word = strlen(fields[field]);
-        if (end + word + 4 < line + len && end[0] == ',' && end[1] == '"' &&
-            memcmp(end + 2, fields[field], word) == 0 && end[2 + word] == '"' && end[3 + word] == ':')
-            break;
+    if (len < 8 || memcmp(line, "{\"id\":", 6) != 0 || line[len - 1] != '}') return false;
+    const char *at = line + 6, *end = line + len - 1;
+    *out = (RelayLine){0};
+    for (; digit(*at); at++) { /* ends at the '}' at the latest */
+        if (at - line == 6 + 19) return false;
+        out->id = out->id * 10 + (uint64_t)(*at - '0');
     }
-    if (field == 3) return false;
-    at = end + strlen(fields[field]) + 4;
+    if (at == line + 6) return false;
+    for (int field = 0; field < 3; field++) {
+        size_t word = strlen(fields[field]);
+        if ((size_t)(end - at) < word + 5 || memcmp(at, ",\"", 2) != 0 || memcmp(at + 2, fields[field], word) != 0 ||
+            memcmp(at + 2 + word, "\":", 2) != 0)
+            continue;
+        out->field = field;
+        out->json = at + word + 4;
+        out->len = (size_t)(end - out->json);
+        return true;
+    }
+    return false;
+}
+
+/* A line that the other console said. False: it did not say that. */
+static bool take_line(Way *w, const char *line, size_t len) {
+    RelayLine l;
+    if (!relay_read(line, len, &l)) return false;
+    uint64_t id = l.id;
+    int field = l.field;
     Sent **s = &w->sent;
     while (*s != NULL && (*s)->id != id) s = &(*s)->next;
     if (*s == NULL) return true; /* it was cancelled */
@@ -307,9 +322,8 @@ static bool take_line(Way *w, char *line, size_t len) {
     Relay *relay = request_state(r); /* who ends takes his Sent away */
     Part *p = &relay->parts[(*s)->part];
     Text text = {0};
-    size_t size = (size_t)(line + len - 1 - at);
-    if (w->node == 0) text_put(&text, at, size);
-    else if (!relay_translate(&text, w->name, at, size)) return text_free(&text), false;
+    if (w->node == 0) text_put(&text, l.json, l.len);
+    else if (!relay_translate(&text, w->name, l.json, l.len)) return text_free(&text), false;
     if (field == 0 && relay->all) {
         Text piece = {0};
         relay_put_on(&piece, p->name, text.bytes, text.len);

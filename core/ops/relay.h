@@ -39,6 +39,14 @@ uint64_t relay_pid(const char *text, size_t len);
 /* The number of the node of that name: this one's is 0, MEMBERS_NOWHERE: no link is up to one. */
 uint32_t relay_node(const char *name, size_t len);
 
+typedef struct RelayLine {
+    uint64_t id;
+    int field; /* 0 "more", 1 "value", 2 "error" */
+    const char *json;
+    size_t len;
+} RelayLine;
+/* A line of another console's, as it writes them: {"id":N,"more":JSON}. False: it is none. */
+bool     relay_read(const char *line, size_t len, RelayLine *out);
 /* A node's part of a value or a report: the object that begins at `json` gets a first member "on". */
 void     relay_put_on(Text *out, const char *node, const char *json, size_t len);
 /* Appends JSON that came from the node `node` with its pids as they are written here. False: those bytes can't be what

@@ -237,7 +237,7 @@ static bool field_flag(const Json *o, const char *key) {
 }
 
 /* The options of a JSON object; the names' texts go to `at`, for the caller to free. False: it is none. */
-static bool read_options(const Json *o, RolloutOptions *out, char **at) {
+static bool read_options(const Json *o, bool own, RolloutOptions *out, char **at) {
     const Json *names = json_get(o, "names"), *percent = json_get(o, "canary_percent");
     if (names == NULL || names->type != JSON_ARRAY || names->len > NAMES_MOST) return false;
     const Json *name = json_first(names);
@@ -259,6 +259,9 @@ static bool read_options(const Json *o, RolloutOptions *out, char **at) {
     if (percent != NULL && percent->type == JSON_INTEGER && percent->integer > 0 && percent->integer <= 100)
         out->canary_percent = (double)percent->integer;
     out->gate_ms = field_ms(o, "patience");
+    const Json *asker = own ? json_get(o, "asker") : NULL; /* an actor of this node */
+    if (asker != NULL && asker->type == JSON_INTEGER) out->asker = (uint64_t)asker->integer;
+    out->asker_waits = own && field_flag(o, "asker_waits");
     return out->gate_ms > 0 && (!out->back || out->name_count == 1);
 }
 
@@ -300,7 +303,7 @@ static void prepare(CallFrom from, uint64_t which, const unsigned char *p, size_
         goto end;
     }
     memcpy(text, p, len);
-    if (json_parse(text, len, &values, &why) < 0 || !read_options(values, &o, names)) {
+    if (json_parse(text, len, &values, &why) < 0 || !read_options(values, from.node == 0, &o, names)) {
         v->state = V_OVER;
         say_failed(from, "what is asked makes no sense: it may be of another version");
     } else if (!o.back && (v->len != v->total || parcel_open(&v->parcel, v->bytes, v->len) < 0)) {

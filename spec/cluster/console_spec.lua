@@ -76,8 +76,7 @@ describe("a console over three nodes", function()
 
   it("ends what a client has begun elsewhere when he leaves, or his node does", function()
     local function eight(client, on) -- all that there may be on one node
-      local ids = {}
-      for i = 1, 8 do ids[i] = client:begin("trace", {behaviour = "main"}, on) end
+      for _ = 1, 8 do client:begin("trace", {behaviour = "main"}, on) end
       local seen, count = {}, 0
       repeat
         local frame = client:frame()

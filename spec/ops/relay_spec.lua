@@ -130,4 +130,30 @@ describe("a console", function()
     assert.equal(2, c:finish(c:begin("rollback", {module = "pet"}, "*")).value.actors)
     assert.equal("1", c:ask("ask", {pid = "pet@b", name = "size"}).text)
   end)
+
+  it("rolls versions over all nodes for scripts", function()
+    local function script(code) return c:ask("eval", {time = 20000, depth = 6, code = code}).json[1] end
+    change(a, 3)
+    local report = script "throng.reload('pet', {all = true})"
+    assert.same({true, 2, {"a", "b"}}, {report.ok, report.actors, sorted(report.nodes, "on")})
+    assert.equal("3", c:ask("ask", {pid = "pet@b", name = "size"}).text)
+    change(a, "= 3")
+    report = script "throng.reload(nil, {all = true, within = 20000})"
+    assert.same({false, "compile", "a", 1}, {report.ok, report.stage, report.on, report.line})
+    assert.is_true(script "throng.rollback('pet', {all = true})".ok)
+    assert.matches("must be a boolean", c:fails("eval", {code = "throng.reload(nil, {all = 1})"}).message)
+    change(a, 4)
+    local both = script [[(function()
+      local codes = {}
+      for i = 1, 2 do
+        throng.fork(function()
+          local good, e = pcall(throng.reload, nil, {all = true})
+          codes[i] = good and tostring(e.ok) or e.code
+        end)
+      end
+      while not (codes[1] and codes[2]) do throng.sleep(1) end
+      return codes[1] .. " " .. codes[2]
+    end)()]]
+    assert.equal("true busy", both)
+  end)
 end)

@@ -36,7 +36,8 @@ local MORE <const> = {
 
 local OPTIONS <const> = {
   on = "the node of the cluster that is asked", all = "all nodes: each row says whose it is",
-  limit = "how many rows at most", sort = "by which field", within = "milliseconds to wait for the actor",
+  limit = "how many rows at most", sort = "by which field",
+  within = "milliseconds to wait for the actor; of a reload of all nodes, until all are ready",
   depth = "how deep tables are shown", every = "milliseconds between two blocks", count = "blocks, then it ends",
   out = "the files' name, without .svg and .folded", rate = "samples a second", name = "the name it registers",
   in_flight = "drain or cancel: what is half done", drain = "milliseconds for that", mode = "code or vm",
