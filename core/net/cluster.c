@@ -140,8 +140,8 @@ static void paused(Link *l) {
 }
 
 /* Something came: more may come soon, so the loop looks again and again for a while, instead of sleeping: a wake costs
- * more than most answers take. Not while any worker is awake, which has better use for the core; and seldom where it did
- * not pay of late. */
+ * more than most answers take. Not while any worker is awake, which has better use for the core; and seldom where it
+ * did not pay of late. */
 static void on_spin(uv_idle_t *idle) {
     sched_yield(); /* on one core it may be the other node that has something to do */
     bool over = clock_now() > cluster.spin_until;
