@@ -240,7 +240,8 @@ int node_run(const NodeOptions *o) {
     post_open((PostCalls){actor_wake, clustered ? cluster_send : NULL, clustered ? chase_later : NULL});
     behaviour_open(api_open_vm);
     actor_open((ActorCalls){api_open_vm, on_ended, sandbox_push_globals, sandbox_swap_globals});
-    if ((err = api_open((ApiCalls){on_shutdown, o->name != NULL ? o->name : "throng", concert_start})) < 0) goto no_loop;
+    err = api_open((ApiCalls){on_shutdown, o->name != NULL ? o->name : "throng", concert_start});
+    if (err < 0) goto no_loop;
     err = loop_open((LoopCalls){o->tests ? testing_timer : actor_timer, on_signal, pool_thread_end});
     if (err < 0) goto no_loop;
     net.name = o->name != NULL ? o->name : "throng";

@@ -142,7 +142,8 @@ bool relay_translate(Text *out, const char *node, const char *json, size_t len) 
         text_put(out, from, (size_t)(at - from));
         from = at;
         if (*at == '>') text_format(out, "@%s", node);
-        else if (name > 0 && (size_t)(c + whole - 2 - at) == name && memcmp(at + 1, own, name) == 0) from = at + 1 + name;
+        else if (name > 0 && (size_t)(c + whole - 2 - at) == name && memcmp(at + 1, own, name) == 0)
+            from = at + 1 + name;
     }
     text_put(out, from, (size_t)(end - from));
     return true;
