@@ -142,6 +142,44 @@ describe("spawning on another node", function()
     assert.are.equal(2, fetches(b:wait(), "guy"))
   end)
 
+  it("is renewed there by a reload of all nodes, and by it alone; other nodes' modules of that name are left", function()
+    local b = cluster.bare("b")
+    local z = cluster.beside(b, "z", [[
+      function Me:on_ready() self.guy = throng.spawn_with({node = "b"}, "guy") print("z", self.guy:ask "word") end
+      function Me:on_interrupt() print("z", self.guy:ask "word") end
+    ]], nil, {guy = "function Me:on_word() return 'other' end"})
+    local a = cluster.beside(b, "a", [[
+      function Me:on_ready()
+        self.guys = {throng.spawn_with({node = "b"}, "guy"), throng.spawn "guy"}
+        print("before", self.guys[1]:ask "word", self.guys[2]:ask "word", self.guys[1]:ask "count")
+      end
+      function Me:on_interrupt()
+        print("after", self.guys[1]:ask "word", self.guys[2]:ask "word", self.guys[1]:ask "count")
+        print("new", throng.spawn_with({node = "b"}, "guy"):ask "word")
+      end
+    ]], nil, {["./help.lua"] = "return {word = 'one'}",
+      guy = [[
+        local help = require "help"
+        function Me:init() self.asked = 0 end
+        function Me:on_word() self.asked = self.asked + 1 return help.word end
+        function Me:on_count() return self.asked end]]})
+    a:read_until "before\tone\tone\t1"
+    z:read_until "z\tother"
+    local file <close> = assert(io.open(a.dir .. "/help.lua", "w"))
+    file:write "return {word = 'two'}"
+    file:flush()
+    local r = node.run {command = {"reload", "a", "help", "--all"}, env = {THRONG_RUN_DIR = cluster.dir()}}
+    assert.are.equal(0, r.code, r.out .. r.err)
+    a:signal "INT"
+    a:read_until "after\ttwo\ttwo\t2"
+    a:read_until "new\ttwo"
+    z:signal "INT"
+    z:read_until "z\tother"
+    a:kill()
+    z:kill()
+    b:kill()
+  end)
+
   it("is passed on: what came from one node is sent to the next, and its names lead to the first", function()
     local b = cluster.bare("b")
     local c = cluster.bare("c", {"--join", b.address})
