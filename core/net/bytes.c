@@ -11,13 +11,12 @@
 unsigned char *bytes_more(Bytes *b, size_t n) {
     size_t len = bytes_len(b);
     if (n <= b->room - b->tail && b->data != NULL) return b->data + b->tail;
-    /* Half as many bytes were taken since the last time, or as many can be added until the next: so each is moved two
-     * times or so, however full the queue is kept. */
-    if (b->head >= len / 2 && n <= b->room - len) {
-        if (len > 0) memmove(b->data, b->data + b->head, len);
+    if (b->head >= len && n <= b->room - len) { /* at least half is free in front: each byte is moved once or so */
+        if (len > 0) memcpy(b->data, b->data + b->head, len);
     } else {
-        size_t room = b->room > SIZE_MAX / 2 ? b->room : b->room > 0 ? 2 * b->room : FIRST;
-        while (room - len < n) {
+        /* Half of it is free then: with less, a queue that stays about full would be moved again and again. */
+        size_t room = b->room > 0 ? b->room : FIRST;
+        while (room - len < n || room - len < len) {
             if (room > SIZE_MAX / 2) return NULL;
             room *= 2;
         }
