@@ -162,6 +162,43 @@ describe("a node that is lost", function()
     b:kill()
   end)
 
+  it("has perhaps not heard a kill or a stop: those are counted, until it says that they came", function()
+    local a = cluster.listen("a", FOUND .. [[
+      function Me:start() throng.watch_nodes(true) end
+      function Me:on_node(name, state)
+        if state == "down" then print("unconfirmed " .. throng.stats().net_unconfirmed) return end
+        self.echo = found("echo", name)
+        local first = self.echo:ask "victim"
+        throng.kill(first)
+        throng.await(first, 60000)
+        print "killed"
+      end
+      function Me:on_interrupt()
+        for i = 1, 5 do (i < 4 and throng.kill or throng.stop)(self.echo) end
+        print "sent"
+      end
+    ]], {"--set", "net.timeout=300"})
+    local function start()
+      local b = node.start {main = "echo.lua", options = {"--name", "b", "--join", a.address},
+        files = {["echo.lua"] = [[
+          local throng, Me = require 'throng', {}
+          function Me:init() throng.register "echo" end
+          function Me:on_victim() return throng.spawn "victim" end
+          return Me]], ["victim.lua"] = "return {}"}, env = {THRONG_RUN_DIR = cluster.dir()}}
+      a:read_until "killed"
+      return b
+    end
+    start():signal "TERM"
+    assert.are.equal("0", (a:read_until "unconfirmed (%d+)"))
+    local b = start()
+    b:freeze()
+    a:signal "INT"
+    a:read_until "sent"
+    local unconfirmed = tonumber((a:read_until "unconfirmed (%d+)")) -- of what was sent before, the request and the kill at most
+    assert(unconfirmed >= 5 and unconfirmed <= 7, unconfirmed)
+    b:kill()
+  end)
+
   it("does not take the memory of who floods it while it stands still, and loses nothing in silence", function()
     local a = cluster.listen("a", FOUND .. [[
       function Me:start() throng.watch_nodes(true) end
@@ -263,5 +300,33 @@ describe("the options of a cluster", function()
     node.run {program = "bash", command = {"-c", ("chmod 600 %s/cluster.secret; echo short > %s/cluster.secret"):format(dir, dir)}}
     assert.matches("shorter than 16 bytes", complaint({"--listen", "127.0.0.1:0"}, dir))
     process.remove_all(home)
+  end)
+end)
+
+describe("a node that is sent a little while it sleeps", function()
+  it("runs whom it is for on the loop's thread, and goes on if that one is stuck in C", function()
+    local c = cluster.listen("stuck-here", [[
+      function Me:on_spawn() return throng.spawn("stuck") end
+      function Me:on_late() throng.sleep(20) return "late" end
+      function Me:on_say(x) return x end
+    ]], {"--set", "net.timeout=2000"}, {
+      stuck = [[ function Me:on_go() return (('a'):rep(400)):find(('.-'):rep(12) .. 'b') end ]]})
+    local found = cluster.ask(c, "asker", [[
+      function Me:on_ready(root)
+        local heard = {}
+        for i = 1, 3 do
+          local stuck = root:ask "spawn"
+          for n = 1, 200 do root:ask("say", n) end -- short turns: the loop's thread takes to helping
+          throng.sleep(20) -- all sleep there by then
+          stuck:send "go"
+          throng.sleep(5) -- it is sent alone
+          heard[i] = {root:ask("say", i), root:ask "late"}
+        end
+        done(heard)
+      end
+    ]])
+    assert.are.same({{1, "late"}, {2, "late"}, {3, "late"}}, found)
+    c:signal "KILL"
+    c:wait()
   end)
 end)
