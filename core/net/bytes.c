@@ -14,8 +14,9 @@ unsigned char *bytes_more(Bytes *b, size_t n) {
     if (b->head >= len && n <= b->room - len) { /* at least half is free in front: each byte is moved once or so */
         if (len > 0) memcpy(b->data, b->data + b->head, len);
     } else {
+        /* Half of it is free then: with less, a queue that stays about full would be moved again and again. */
         size_t room = b->room > 0 ? b->room : FIRST;
-        while (room - len < n) {
+        while (room - len < n || room - len < len) {
             if (room > SIZE_MAX / 2) return NULL;
             room *= 2;
         }

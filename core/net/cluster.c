@@ -316,7 +316,7 @@ static Link *begin(Conn *c, const Hello *theirs, int fd, uint64_t session, char 
     /* If it dialed, and is lost, we dial, too. */
     if (conn_context(c) == NULL && directory_where(index)[0] != '\0')
         targets_learn(directory_where(index), l, RETRY_MS);
-    watchers_tell(l, true);
+    watchers_up(l);
     return l;
 }
 
@@ -346,7 +346,7 @@ static void over(Conn *c, Link *l, const char *why, uint64_t unconfirmed) {
                  (unsigned long long)unconfirmed);
     log_format(cluster.closing ? LOG_INFO : LOG_WARN, "", "node %s is down: %s%s", link_name(l),
                *why != '\0' ? why : "the connection ended", lost);
-    watchers_tell(l, false);
+    watchers_down(l, unconfirmed);
 }
 
 static void on_connection(uv_poll_t *poll, int status, int events) {

@@ -21,10 +21,19 @@ static Message *notice_of(const char *node, const char *state) {
     return NULL;
 }
 
-void watchers_tell(const Link *l, bool up) {
+void watchers_up(const Link *l) {
     pthread_mutex_lock(&watching);
-    told_up[link_index(l)] = up;
-    Message *msg = topic_wanted(TOPIC_NODE) ? notice_of(link_name(l), up ? "up" : "down") : NULL;
+    told_up[link_index(l)] = true;
+    Message *msg = topic_wanted(TOPIC_NODE) ? notice_of(link_name(l), "up") : NULL;
+    if (msg != NULL) post_notify(TOPIC_NODE, msg, 0);
+    pthread_mutex_unlock(&watching);
+}
+
+void watchers_down(const Link *l, uint64_t lost) {
+    pthread_mutex_lock(&watching);
+    told_up[link_index(l)] = false;
+    Message *msg = topic_wanted(TOPIC_NODE) ? notice_of(link_name(l), "down") : NULL;
+    if (msg != NULL) payload_put_integer(&msg, (int64_t)lost); /* without memory they hear the rest */
     if (msg != NULL) post_notify(TOPIC_NODE, msg, 0);
     pthread_mutex_unlock(&watching);
 }

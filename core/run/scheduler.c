@@ -362,8 +362,8 @@ void scheduler_help(void) {
     Worker *w = workers_helper(&workers);
     Task *task = NULL;
     if (may_help(w)) {
-        w->thread = pthread_self();
-        /* seq_cst: either we see `stopping`, or scheduler_close sees us, and finds the thread to interrupt */
+        atomic_store_explicit(&workers.helping, pthread_self(), memory_order_relaxed);
+        /* seq_cst: either we see `stopping`, or scheduler_close sees us. Who sees it finds the thread to interrupt. */
         atomic_store_explicit(&w->state, WORKER_RUNNING, memory_order_seq_cst);
         if (!atomic_load_explicit(&workers.stopping, memory_order_seq_cst)) task = take_handed_in(w);
         if (task == NULL) atomic_store_explicit(&w->state, WORKER_OFF, memory_order_release);
@@ -480,7 +480,7 @@ static bool helper_ended(const struct timespec *deadline) {
     while (workers.helpers > 0 && atomic_load_explicit(&w->state, memory_order_seq_cst) != WORKER_OFF) {
         struct timespec now, soon = {0, (long)CLOCK_NS_PER_MS};
         atomic_store_explicit(&w->expired, true, memory_order_relaxed);
-        interrupt_send(w->thread);
+        interrupt_send(worker_thread(&workers, w));
         nanosleep(&soon, NULL);
         clock_gettime(CLOCK_REALTIME, &now);
         if (now.tv_sec > deadline->tv_sec) return false;

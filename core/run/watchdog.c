@@ -48,7 +48,7 @@ static bool wanted(Worker *w, bool sharing) {
 static void end_slice(Worker *w) {
     atomic_store_explicit(&w->expired, true, memory_order_relaxed);
     metrics_add(METRIC_preempted, 1);
-    interrupt_send(w->thread);
+    interrupt_send(worker_thread(&workers, w));
 }
 
 /* Ticks are about as often as samples can be had: with a rate below, every so many have one. */
@@ -80,7 +80,8 @@ static bool look_at(Worker *w, uint64_t now, uint64_t passed, bool sample, bool 
     if (tests ? w->age >= ENDLESS_TICKS && w->age % LONG_TICKS == 0
               : w->age >= 1 && (wanted(w, sharing) || w->age % LONG_TICKS == 0))
         end_slice(w);
-    else if ((sample || w->age == 1) && !tests) interrupt_send(w->thread); /* to be seen: see scheduler_slice_since */
+    else if ((sample || w->age == 1) && !tests)
+        interrupt_send(worker_thread(&workers, w)); /* to be seen: see scheduler_slice_since */
 
     bool late = ring_length(&w->late) > 0;
     w->late_age = late ? w->late_age + 1 : 0;

@@ -62,6 +62,8 @@ typedef struct Workers {
     _Atomic uint64_t sample_id;   /* of that task alone; 0 = all */
     _Atomic uint64_t samples;     /* asked for; added to by the watchdog */
     _Atomic bool watchdog_sleeps; /* written by the watchdog (true) and who wakes it (false) */
+    /* the loop's thread that helps, or helped last; relaxed: an interrupt that comes too late finds nothing to end */
+    _Atomic pthread_t helping;
     sem_t watchdog_wake;
     /* Written by who opens, and by a worker in scheduler_reseed; relaxed: each takes it up when it draws next. */
     _Atomic uint64_t seed;
@@ -69,6 +71,10 @@ typedef struct Workers {
 
 static inline int     workers_all(const Workers *all) { return all->count + all->spares + all->helpers; }
 static inline Worker *workers_helper(const Workers *all) { return &all->all[all->count + all->spares]; }
+
+static inline pthread_t worker_thread(const Workers *all, const Worker *w) {
+    return w == workers_helper(all) ? atomic_load_explicit(&all->helping, memory_order_relaxed) : w->thread;
+}
 
 /* Is the schedule shuffled? */
 static inline bool workers_shuffle(const Workers *all) {

@@ -49,7 +49,7 @@ local pid = {}
 ---@field on_exit? fun(self: table, pid: pid, reason: any)  a linked actor is gone, and we trap exits
 ---@field on_dead_letter? fun(self: table, letter: throng.DeadLetter)  see throng.dead_letters
 ---@field on_crash? fun(self: table, report: throng.CrashReport)  see throng.crash_reports
----@field on_node? fun(self: table, node: string, state: "up"|"down")  see throng.watch_nodes
+---@field on_node? fun(self: table, node: string, state: "up"|"down", lost: integer?)  see throng.watch_nodes
 ---@field on_interrupt? fun(self: table, signal: "INT"|"TERM"|"HUP") the root actor only; without it the node ends
 ---@field [string] any                on_<name>(self, ...): the handler of message <name>; what it returns is the reply
 
@@ -328,7 +328,9 @@ function throng.crash_reports(who, on) end
 --- Subscribes to nodes that come and go: each is a message node(name, state), from nobody; all as with dead_letters.
 --- Nodes that are up already are told at once. A node is "down" when the connection to it is lost: it ended, or can't
 --- be reached. By then our asks to its actors have failed (code "down"), monitors have had their down and links their
---- exit, all with the reason "noconnection".
+--- exit, all with the reason "noconnection". "down" has one value more, node(name, "down", lost): so many messages of
+--- ours, of all actors together, were on their way there and may have arrived or not. None of them arrives later than
+--- what is sent after "up".
 ---@param who boolean|pid
 ---@param on? boolean
 ---@return boolean done
@@ -421,7 +423,13 @@ function throng.stats() end
 ---                                none of its coroutines is in the middle of something; a way back leaves states as
 ---                                they are
 
----@class throng.ReloadReport
+---@field all? boolean            on all nodes that there is a link to, or on none: what is new in this node's files goes
+---                                to them, and modules that are named are replaced whatever they were there
+---@field within? number          with `all`: how long all nodes have to be ready, in ms; 30 s if not given
+
+---@class throng.ReloadReport     with `all`: besides, or instead, `nodes`, for each its name `on`, its `state` ("taken",
+---                               "unchanged", "unknown") and its own report; `text`; and `on`, whose failure it is.
+---                               `actor` is a text then
 ---@field ok boolean              false: the old code runs on, everywhere, and `stage` and `message` say why
 ---@field behaviours throng.Reloaded[] none: nothing has changed
 ---@field actors integer          how many took it

@@ -140,6 +140,24 @@ describe("actors on two nodes", function()
     assert.are.same({true, {2000, 2000, 2000, 2000, 2000, 2000, 2000, 2000}}, found)
   end)
 
+  it("are asked and sent to from forks, from timers, and awaited from both", function()
+    local found = on_b [[
+      function Me:on_timed(pid, text)
+        self.timed = pid:ask("say", text)
+        pid:send("end", "enough")
+      end
+      local other = root:ask("spawn", "echo")
+      throng.fork(function() self.forked = echo:ask("say", "a fork") end)
+      throng.fork(function() self.reason = select(2, throng.await(other, 60000)) end)
+      throng.after(1, "timed", other, "a timer")
+      throng.fork(function()
+        while not (self.forked and self.reason) do throng.sleep(1) end
+        done {self.forked, self.timed, self.reason}
+      end)
+    ]]
+    assert.are.same({"a fork", "a timer", "enough"}, found)
+  end)
+
   it("raise what a handler raised, with its traceback, and go on", function()
     local e, again = on_b [[
       local e = try(echo.ask, echo, "boom", "ouch")

@@ -331,6 +331,82 @@ static int door_stuck(lua_State *L) {
     return 1;
 }
 
+/* ---- a thread that helps ---- */
+
+static pthread_t here;
+
+static TaskTurn note_thread(Player *p) {
+    p->dice = pthread_equal(pthread_self(), here) != 0;
+    if (p->other != NULL) scheduler_ready(&p->other->task); /* run by the same thread, if that one helps */
+    out(p, TASK_ASLEEP);
+    finished();
+    return TASK_ASLEEP;
+}
+
+/* Waits until all workers sleep; false: they do not. */
+static bool all_sleep(void) {
+    for (int i = 0; i < PATIENCE_SECONDS * 1000 && !scheduler_asleep(); i++) usleep(1000);
+    return scheduler_asleep();
+}
+
+/* help(how, count) -> wrong, then for each task whether the thread that helped ran it. how: "held", that many tasks are
+ * made ready while nobody is woken, and then it helps; "chain": the same, and the first makes one more ready. */
+static int door_help(lua_State *L) {
+    const char *how = luaL_checkstring(L, 1);
+    int count = (int)luaL_checkinteger(L, 2);
+    int all = strcmp(how, "chain") == 0 ? count + 1 : count;
+    Player *players = players_new((size_t)all, note_thread, 1);
+    here = pthread_self();
+    if (begin(2, 1, 0, all) < 0) return luaL_error(L, "scheduler_open");
+    if (all > count) players[0].other = &players[count];
+    expect(all_sleep());
+    scheduler_hold(true);
+    for (int i = 0; i < count; i++) scheduler_ready(&players[i].task);
+    expect(scheduler_held());
+    expect(scheduler_asleep());
+    scheduler_help();
+    expect(!scheduler_held());
+    end(L, wait_until_done());
+    lua_pushinteger(L, atomic_load(&play.wrong));
+    lua_createtable(L, all, 0);
+    for (int i = 0; i < all; i++) {
+        lua_pushboolean(L, players[i].dice == 1);
+        lua_rawseti(L, -2, i + 1);
+    }
+    free(players);
+    return 2;
+}
+
+/* help_forever() -> wrong, interrupts, was the first turn run by who helps: that one's task never ends by itself, and
+ * one more waits behind it */
+static TaskTurn spin_until_told(Player *p) {
+    if (p->other != NULL) scheduler_ready(&p->other->task);
+    while (atomic_load_explicit(&interrupted, memory_order_relaxed) == 0) {}
+    atomic_store(&play.flag, pthread_equal(pthread_self(), here) != 0);
+    p->turn = note_thread;
+    p->other = NULL;
+    return out(p, TASK_LATE);
+}
+
+static int door_help_forever(lua_State *L) {
+    Player *players = players_new(2, note_thread, 1);
+    players[0].turn = spin_until_told;
+    players[0].other = &players[1];
+    here = pthread_self();
+    if (begin(2, 1, 0, 2) < 0) return luaL_error(L, "scheduler_open");
+    expect(all_sleep());
+    scheduler_hold(true);
+    scheduler_ready(&players[0].task);
+    expect(scheduler_held());
+    scheduler_help();
+    end(L, wait_until_done());
+    free(players);
+    lua_pushinteger(L, atomic_load(&play.wrong));
+    lua_pushinteger(L, atomic_load(&play.interrupts));
+    lua_pushboolean(L, atomic_load(&play.flag));
+    return 3;
+}
+
 /* ---- opening and closing ---- */
 
 static TaskTurn for_ever(Player *p) { return out(p, p->number % 2 == 0 ? TASK_AGAIN : TASK_LATE); }
@@ -442,7 +518,8 @@ static int door_bursts(lua_State *L) {
 int luaopen_door_scheduler(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"many", door_many},     {"tree", door_tree},     {"ball", door_ball},   {"order", door_order},
-        {"interrupts", door_interrupts}, {"stuck", door_stuck}, {"cycles", door_cycles},
+        {"interrupts", door_interrupts}, {"stuck", door_stuck}, {"cycles", door_cycles}, {"help", door_help},
+        {"help_forever", door_help_forever},
         {"stuck_close", door_stuck_close}, {"outsiders", door_outsiders}, {"bursts", door_bursts}, {NULL, NULL},
     };
     luaL_newlib(L, functions);

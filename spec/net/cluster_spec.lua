@@ -302,3 +302,31 @@ describe("the options of a cluster", function()
     process.remove_all(home)
   end)
 end)
+
+describe("a node that is sent a little while it sleeps", function()
+  it("runs whom it is for on the loop's thread, and goes on if that one is stuck in C", function()
+    local c = cluster.listen("stuck-here", [[
+      function Me:on_spawn() return throng.spawn("stuck") end
+      function Me:on_late() throng.sleep(20) return "late" end
+      function Me:on_say(x) return x end
+    ]], {"--set", "net.timeout=2000"}, {
+      stuck = [[ function Me:on_go() return (('a'):rep(400)):find(('.-'):rep(12) .. 'b') end ]]})
+    local found = cluster.ask(c, "asker", [[
+      function Me:on_ready(root)
+        local heard = {}
+        for i = 1, 3 do
+          local stuck = root:ask "spawn"
+          for n = 1, 200 do root:ask("say", n) end -- short turns: the loop's thread takes to helping
+          throng.sleep(20) -- all sleep there by then
+          stuck:send "go"
+          throng.sleep(5) -- it is sent alone
+          heard[i] = {root:ask("say", i), root:ask "late"}
+        end
+        done(heard)
+      end
+    ]])
+    assert.are.same({{1, "late"}, {2, "late"}, {3, "late"}}, found)
+    c:signal "KILL"
+    c:wait()
+  end)
+end)

@@ -71,6 +71,25 @@ describe("the scheduler", function()
     end
   end)
 
+  it("has the loop's thread run the one task there is, and what that makes ready, while all workers sleep", function()
+    local wrong, mine = scheduler.help("held", 1)
+    assert.are.same({0, {true}}, {wrong, mine})
+    wrong, mine = scheduler.help("chain", 1)
+    assert.are.same({0, {true, true}}, {wrong, mine})
+  end)
+
+  it("wakes workers for several", function()
+    local wrong, mine = scheduler.help("held", 3)
+    assert.are.same({0, {false, false, false}}, {wrong, mine})
+  end)
+
+  it("interrupts a turn of the loop's thread that lasts, and gives what is left to the workers", function()
+    local wrong, interrupts, first = scheduler.help_forever()
+    assert.are.equal(0, wrong)
+    assert(interrupts >= 1)
+    assert.is_true(first)
+  end)
+
   it("puts spares in the place of workers who are stuck, so that the others go on", function()
     assert.are.equal(0, scheduler.stuck(1, 1, 1))
     assert.are.equal(0, scheduler.stuck(1, 4, 4))

@@ -52,12 +52,12 @@ function cluster.join(other, name, text, options, more)
   for _, word in ipairs(options or {}) do words[#words + 1] = word end
   return start(name, [[
     function Me:init() throng.watch_nodes(true) end
-    function Me:on_node(name, state)
+    function Me:on_node(name, state, ...)
       if state == "up" and name == "]] .. other.name .. [[" and not self.ready then
         self.ready = true
         Me.on_ready(self, assert(throng.whereis("root", name)))
       elseif Me.on_other_node then
-        Me.on_other_node(self, name, state)
+        Me.on_other_node(self, name, state, ...)
       end
     end
   ]] .. text, words, more)

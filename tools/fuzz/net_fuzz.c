@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "ground/config.h"
 #include "mail/post.h"
+#include "net/chase.h"
 #include "net/frame.h"
 #include "net/link.h"
 
@@ -21,7 +22,9 @@ static uint32_t meet(Link *l, const Record *r) {
     (void)l;
     return r->size > 1 ? 2 : PID_NODES - 1;
 }
-static void hear_record(Link *l, const Record *r) { (void)l, (void)r; }
+static void hear_record(Link *l, const Record *r) {
+    if (r->kind == RECORD_CHASE) chase_came(l, r);
+}
 static void wake(void *owner) { (void)owner; }
 
 static void handshake(const uint8_t *p, size_t len) {

@@ -14,6 +14,7 @@
 ---@field words? string        more words for the peer
 ---@field flags? string        Erlang's: words for the emulator
 ---@field schedulers? integer[] {1, 2} if not given
+---@field pinned? boolean     it has to do with one core
 
 ---@class peers.Row
 ---@field bench string
@@ -23,6 +24,7 @@
 ---@field caf? peers.Tuning[]
 ---@field by? string           the figure that decides which is best, instead of the rate; the least is
 ---@field also? string[]       figures to show with the rate
+---@field remote? boolean      two nodes on this machine; ours as they come, and both on one core
 
 local TICK_ERLANG <const> = {{"send"}}
 local TICK_CAF <const> = {
@@ -37,6 +39,18 @@ local TICK_CAF <const> = {
 local function tick(variant, words)
   return {bench = "tick", ours = {{variant}, {variant .. ",send_all", shared = true}}, words = words,
           erlang = TICK_ERLANG, caf = TICK_CAF}
+end
+
+--- Two nodes. Erlang's as they come; with the long busy wait of its schedulers; and both on one core, where a trip
+--- needs no other core to be woken.
+---@param ours string
+---@param words string
+---@param variant string
+local function remote(ours, words, variant)
+  local also <const> = (variant == "trips" or variant == "call") and {"p99_ns"} or nil
+  return {bench = "remote", ours = {{ours}}, words = words, remote = true, also = also,
+          erlang = {{variant, schedulers = {2}}, {variant, flags = "+sbwt very_long", schedulers = {2}},
+                    {variant, schedulers = {1}, pinned = true}}}
 end
 
 ---@type peers.Row[]
@@ -59,4 +73,10 @@ return {
    erlang = {{"spawn", flags = "+P 2000000 +hms 16"}}, caf = {{"spawn"}}, also = {"peak_rss_bytes"}},
   {bench = "fair", ours = {{"pair"}}, words = "trips=200000", erlang = {{"pair"}}, by = "p99_ns",
    also = {"p50_ns", "p99_ns", "p999_ns", "max_ns", "before_p99_ns"}},
+  remote("trips,send", "messages=50000", "trips"),
+  remote("trips,ask", "messages=50000", "call"),
+  remote("oneway", "messages=500000", "oneway"),
+  remote("oneway,1KB", "messages=200000 bytes=1024", "oneway"),
+  remote("oneway,64KB", "messages=10000 bytes=65536", "oneway"),
+  remote("tick", "guys=1000 rounds=2000", "tick"),
 }

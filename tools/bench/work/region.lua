@@ -27,16 +27,31 @@ function Region:on_go()
   throng.self():send("round")
 end
 
-function Region:on_round()
-  local now = throng.now()
-  if self.round > 0 then self.took:record((now - self.at) * 1e6) end
-  self.round, self.at = self.round + 1, now
+local function tick(self)
   if self.all then
     throng.send_all(self.guys, "tick")
   else
     local guys = self.guys
     for i = 1, #guys do send(guys[i], "tick") end
   end
+end
+
+--- Of a server core, which may be on another node: it hears when all are ticked.
+function Region:on_beat()
+  tick(self)
+  send(throng.sender(), "beaten")
+end
+
+--- How hungry they all are.
+function Region:on_sum()
+  return hunger(self)
+end
+
+function Region:on_round()
+  local now = throng.now()
+  if self.round > 0 then self.took:record((now - self.at) * 1e6) end
+  self.round, self.at = self.round + 1, now
+  tick(self)
   if self.round < self.rounds then
     send(throng.self(), "round")
   else

@@ -1,4 +1,5 @@
---- Two nodes on this machine: round trips by send or ask, one on its way at a time, and messages one way, all received.
+--- Two nodes on this machine: round trips by send or ask, one on its way at a time; messages one way, all received; and
+--- the tick: a beat goes to the Regions over there, each ticks its Guys and says so, then comes the next beat.
 local gauge = require "throng.bench.work.gauge"
 local histogram = require "throng.histogram"
 local throng = require "throng"
@@ -16,7 +17,7 @@ local function finish(self, count, problem)
   -- what a full way refused is a dead letter each time, and was sent again
   local result = {messages = count, refused = self.refused, dead_letters_are_fine = true}
   result.seconds, result.cpu_seconds = gauge.stop(self.watch)
-  if self.took then gauge.latency(result, self.took, "round trip") end
+  if self.took then gauge.latency(result, self.took, self.sizes.how == "tick" and "beat" or "round trip") end
   if self.sizes.bytes > 0 then result.mb_per_s = count * self.sizes.bytes / result.seconds / 1e6 end
   gauge.result(result, problem)
 end
@@ -43,6 +44,30 @@ local function one_way(self)
   end
 end
 
+local function beat(self)
+  self.round, self.left, self.at = self.round + 1, #self.regions, throng.now()
+  throng.send_all(self.regions, "beat")
+end
+
+local function tick(self)
+  local s <const> = self.sizes
+  self.round, self.rounds, self.regions = 0, math.max(1, s.messages // (s.guys * s.regions)), {}
+  for i = 1, s.regions do self.regions[i] = self.peer:ask("region", s.guys) end
+  for _, region in ipairs(self.regions) do throng.ask_within(60000, region, "ready") end
+  self.watch = gauge.start()
+  beat(self)
+end
+
+function Remote:on_beaten()
+  self.left = self.left - 1
+  if self.left > 0 then return end
+  self.took:record((throng.now() - self.at) * 1e6)
+  if self.round < self.rounds then return beat(self) end
+  local count, sum = self.rounds * self.sizes.guys * self.sizes.regions, 0
+  for _, region in ipairs(self.regions) do sum = sum + throng.ask_within(60000, region, "sum") end
+  finish(self, count, gauge.differs("the sum of hunger", sum, count))
+end
+
 function Remote:on_node(name, state)
   if state == "down" then error("node " .. name .. " was lost") end
   repeat self.peer = throng.whereis("peer", name) until self.peer or throng.sleep(1)
@@ -51,6 +76,7 @@ function Remote:on_node(name, state)
   self.watch = gauge.start()
   if how == "oneway" then return one_way(self) end
   if how == "ask" then return ask(self) end
+  if how == "tick" then return tick(self) end
   self.at = throng.now()
   send(self.peer, "ping", 1)
 end

@@ -31,6 +31,10 @@ function Peer:on_take(payload)
   if self.count == self.total then send(throng.sender(), "received", self.count, self.bytes) end
 end
 
+function Peer:on_region(guys)
+  return throng.spawn("throng.bench.work.region", guys)
+end
+
 function Peer:on_count()
   return self.count
 end
