@@ -32,6 +32,8 @@ static const char usage[] =
     "       throng version\n"
     "\n"
     "NODE is a node's name, or the path of its socket; without one, the only one that runs.\n"
+    "--on NODE sends a command on to another node of the cluster, --all asks every node; a PID\n"
+    "may be NAME@NODE, or <12.1@NODE>. reload --all changes all nodes, or none.\n"
     "\n"
     "options of run:\n"
     "  --name N           the node's name (letters, digits, _ and -)\n"

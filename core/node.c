@@ -28,7 +28,9 @@
 #include "mail/post.h"
 #include "net/chase.h"
 #include "net/call.h"
+#include "ops/concert.h"
 #include "ops/console.h"
+#include "ops/voice.h"
 #include "ops/watch.h"
 #include "run/loop.h"
 #include "run/scheduler.h"
@@ -238,7 +240,8 @@ int node_run(const NodeOptions *o) {
     post_open((PostCalls){actor_wake, clustered ? cluster_send : NULL, clustered ? chase_later : NULL});
     behaviour_open(api_open_vm);
     actor_open((ActorCalls){api_open_vm, on_ended, sandbox_push_globals, sandbox_swap_globals});
-    if ((err = api_open((ApiCalls){on_shutdown, o->name != NULL ? o->name : "throng"})) < 0) goto no_loop;
+    err = api_open((ApiCalls){on_shutdown, o->name != NULL ? o->name : "throng", concert_start});
+    if (err < 0) goto no_loop;
     err = loop_open((LoopCalls){o->tests ? testing_timer : actor_timer, on_signal, pool_thread_end});
     if (err < 0) goto no_loop;
     net.name = o->name != NULL ? o->name : "throng";
@@ -247,6 +250,7 @@ int node_run(const NodeOptions *o) {
                          (SchedulerCalls){clustered ? run_and_flush : actor_run, vm_interrupt, pool_thread_end,
                                           o->tests ? testing_at_rest : NULL, gauge_ran});
     if (err < 0) goto no_scheduler;
+    voice_open();
     ConsoleOptions door = {.path = o->console, .version = THRONG_VERSION,
                            .node_name = o->name != NULL ? o->name : "throng"};
     if (console_open(&door, text, sizeof text) < 0) code = complain(text);
@@ -260,6 +264,8 @@ int node_run(const NodeOptions *o) {
     watch_close();
     console_close();
     rollout_close(); /* nobody begins one any more */
+    concert_close();
+    voice_close();
     if (scheduler_close() < 0) { /* a thread is stuck in C: no memory may be freed under it */
         log_format(LOG_WARN, "", "a worker is stuck in a C function: the process ends around it");
         if (node.last_words != NULL) complain(node.last_words);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
+#include "actor/parcel.h"
 #include "actor/scan.h"
 
 #define FUNCTIONS_MOST 1000
@@ -54,7 +55,13 @@ static int renew(Change *c, const Source *s, const Source **out) {
     char text[CHANGE_TEXT_MAX];
     *out = fresh;
     if (fresh != s) return 0;
-    int err = source_renew(s, &fresh, text, sizeof text);
+    const ParcelItem *item = parcel_find(c->parcel, s->name);
+    if (item != NULL && !c->parcel->any_version && !s->built_in && item->was != 0 && s->hash != item->was &&
+        s->hash != item->hash)
+        return fail(c, UV_EINVAL, STAGE_NONE, "its module '%s' (%s) is not the one that has changed: it may be another "
+                    "of that name. If it is to be replaced, name it", s->name, s->path);
+    int err = c->parcel == NULL ? source_renew(s, &fresh, text, sizeof text)
+            : item != NULL ? source_replace(s, item->text, item->len, &fresh, text, sizeof text) : 0;
     if (err < 0) return fail(c, err, STAGE_COMPILE, "%s", text);
     *out = fresh;
     if (fresh == s) return 0;
@@ -194,6 +201,8 @@ static int find(void *context, const char *name, const Source **out, char *err, 
     Change *c = context;
     const Source *s;
     int result = source_find(name, &s, err, err_size);
+    const ParcelItem *item = result == UV_ENOENT ? parcel_find(c->parcel, name) : NULL;
+    if (item != NULL) return source_bring(name, item->path, item->text, item->len, out, err, err_size);
     if (result < 0) return result;
     result = renew(c, s, out);
     if (result < 0) snprintf(err, err_size, "%s", c->message);
@@ -230,9 +239,23 @@ static int try_it(Change *c, const Behaviour *b, bool force) {
     return add_pair(c, b, to);
 }
 
-int change_find(const char *const *names, size_t name_count, bool force, Change *c) {
+bool change_knows(const char *name) {
+    for (const Behaviour *b = behaviour_next(NULL); b != NULL; b = behaviour_next(b))
+        if (behaviour_state(b).current && has_name(b, &name, 1)) return true;
+    return false;
+}
+
+int change_load(const char *name, Change *c) {
+    const Behaviour *b;
+    char text[CHANGE_TEXT_MAX];
     *c = (Change){.stage = STAGE_NONE};
-    for (size_t i = 0; i < name_count; i++) {
+    int err = change_knows(name) ? 0 : behaviour_find(name, &b, text, sizeof text);
+    return err == 0 ? 0 : fail(c, err, err == UV_ENOENT ? STAGE_NONE : STAGE_COMPILE, "%s", text);
+}
+
+int change_find(const char *const *names, size_t name_count, bool force, const Parcel *parcel, Change *c) {
+    *c = (Change){.stage = STAGE_NONE, .parcel = parcel};
+    for (size_t i = 0; i < name_count && parcel == NULL; i++) {
         bool known = false;
         for (const Behaviour *b = behaviour_next(NULL); b != NULL && !known; b = behaviour_next(b))
             known = behaviour_state(b).current && has_name(b, &names[i], 1);
@@ -241,7 +264,9 @@ int change_find(const char *const *names, size_t name_count, bool force, Change 
     }
     for (const Behaviour *b = behaviour_next(NULL); b != NULL; b = behaviour_next(b)) {
         const Source *s;
-        if (!behaviour_state(b).current || (name_count > 0 && !has_name(b, names, name_count))) continue;
+        if (!behaviour_state(b).current) continue;
+        /* a parcel has what it has */
+        if (parcel == NULL && name_count > 0 && !has_name(b, names, name_count)) continue;
         int err = renew(c, b->source, &s);
         for (size_t u = 0; u < b->use_count && err == 0; u++) err = renew(c, b->uses[u], &s);
         if (err < 0) return err;

@@ -21,7 +21,10 @@ typedef enum {
 } ChangeStage;
 extern const char *const change_stages[]; /* "compile", ... */
 
+struct Parcel;
+
 typedef struct Change {
+    const struct Parcel *parcel; /* texts from another node, instead of our files; or NULL */
     BehaviourPair *pairs;
     size_t count;
     const Source **fresh; /* what is new of their text */
@@ -33,8 +36,12 @@ typedef struct Change {
 } Change;
 
 /* Of the modules named, and all that they require; of all that are loaded if there are no names. `force`: a version
- * that has not changed is in the set, too. 0 (perhaps with an empty set), or a negative error: see stage, message. */
-int  change_find(const char *const *names, size_t name_count, bool force, Change *out);
+ * that has not changed is in the set, too. With a parcel its texts count, not our files, and modules that are not here
+ * are no error. 0 (perhaps with an empty set), or a negative error: see stage, message. */
+int  change_find(const char *const *names, size_t name_count, bool force, const struct Parcel *parcel, Change *out);
+/* Before change_find, on a node on which nobody may have that module yet: it is loaded. 0, or an error in `out`. */
+int  change_load(const char *name, Change *out);
+bool change_knows(const char *name); /* a behaviour here is called so, or requires it */
 /* Back to what there was before the last change of the module named, for all that changed together with it. */
 int  change_back(const char *name, Change *out);
 void change_free(Change *c);

@@ -39,6 +39,7 @@ static struct {
     pthread_mutex_t lock; /* guards all but the options and the change, which are the thread's own */
     pthread_cond_t changed;
     bool running, joinable, closing, cancel, monotonic;
+    enum { WORD_NONE, WORD_GO, WORD_BACK } word; /* at a gate */
     pthread_t thread;
     uint64_t number;
     Target *targets;
@@ -397,9 +398,53 @@ static bool canaries_sing(uint32_t *count) {
     return good;
 }
 
+/* ---- in concert ---- */
+
+void rollout_decide(void *context, bool go) {
+    pthread_mutex_lock(&now.lock);
+    if (now.running && now.options.context == context && now.word == WORD_NONE) {
+        now.word = go ? WORD_GO : WORD_BACK;
+        pthread_cond_signal(&now.changed);
+    }
+    pthread_mutex_unlock(&now.lock);
+}
+
+static void count_taken(Outcome *report, uint32_t *actors) { /* under the lock */
+    report->taken = report->gone = 0;
+    for (size_t i = 0; i < now.change.count; i++) actors[i] = 0;
+    for (size_t i = 0; i < now.count; i++) {
+        const Target *t = &now.targets[i];
+        report->gone += registry_find(t->pid) == NULL;
+        if (t->taken && !t->reversed) actors[t->pair]++, report->taken++;
+    }
+    report->cancelled = now.cancelled, report->downgraded = now.downgraded, report->as_is = now.as_is;
+}
+
+/* False: back. */
+static bool pass(RolloutGate gate, Outcome *report, uint32_t *actors) {
+    if (now.options.reached == NULL) return true;
+    pthread_mutex_lock(&now.lock);
+    now.word = WORD_NONE;
+    count_taken(report, actors);
+    pthread_mutex_unlock(&now.lock);
+    report->ok = true;
+    now.options.reached(now.options.context, gate, report);
+    uint64_t end = clock_real() + (uint64_t)now.options.gate_ms * CLOCK_NS_PER_MS;
+    pthread_mutex_lock(&now.lock);
+    while (now.word == WORD_NONE && clock_real() < end && !(gate == GATE_READY ? unwanted() : now.closing))
+        wait_ms(LOOK_MS);
+    if (now.word == WORD_BACK) fail(STAGE_NONE, "given up with the other nodes");
+    if (now.word == WORD_NONE && gate == GATE_READY) fail(STAGE_NONE, "no word came from the node that asked for it");
+    bool go = !now.failed, told = now.word != WORD_NONE;
+    pthread_mutex_unlock(&now.lock);
+    if (go && !told)
+        log_format(LOG_WARN, "", "reload: no word came from the node that asked for it: the new code stays");
+    return go;
+}
+
 /* ---- the whole ---- */
 
-static bool roll(Outcome *report) {
+static bool roll(Outcome *report, uint32_t *actors) {
     bool became = false;
     if (!prepare_all()) goto back;
     if ((now.options.canary_count > 0 || now.options.canary_percent > 0) && choose_canaries()) {
@@ -407,6 +452,7 @@ static bool roll(Outcome *report) {
         report->canary = now.verdict;
         if (!prepare_all()) goto back; /* who was born meanwhile */
     }
+    if (!pass(GATE_READY, report, actors)) goto back;
     pthread_mutex_lock(&now.lock);
     bool stop = unwanted();
     pthread_mutex_unlock(&now.lock);
@@ -415,6 +461,7 @@ static bool roll(Outcome *report) {
     became = true;
     if (!prepare_all() || !step(RELOAD_COMMIT, is_ready, false)) goto back;
     /* Who was being spawned with the old one when it was replaced takes the new one at its birth. */
+    if (!pass(GATE_TAKEN, report, actors)) goto back;
     forget_all();
     return true;
 back:
@@ -449,23 +496,24 @@ static void *run(void *unused) {
     (void)unused;
     uint64_t begun = clock_real();
     Outcome report = {.change = &now.change};
-    int err = now.options.back ? change_back(now.names[0], &now.change)
-                               : change_find((const char *const *)now.names, now.options.name_count,
-                                             now.options.force, &now.change);
+    const RolloutOptions *o = &now.options;
+    int err = 0;
+    for (size_t i = 0; o->find_only && i < o->name_count && err == 0; i++) err = change_load(now.names[i], &now.change);
+    if (err == 0 && o->back) err = change_back(now.names[0], &now.change);
+    else if (err == 0)
+        err = change_find((const char *const *)now.names, o->name_count, o->force, o->parcel, &now.change);
     uint32_t *actors = calloc(now.change.count + 1, sizeof *actors);
     report.actors = actors;
     if (err == 0 && actors == NULL) {
         err = UV_ENOMEM;
         snprintf(now.change.message, sizeof now.change.message, "out of memory");
     }
-    report.ok = err == 0 && (now.change.count == 0 || roll(&report));
+    bool apart = o->find_only;
+    report.ok = err == 0 && (now.change.count == 0 || apart || roll(&report, actors));
     pthread_mutex_lock(&now.lock);
-    for (size_t i = 0; i < now.count; i++) {
-        const Target *t = &now.targets[i];
-        report.gone += registry_find(t->pid) == NULL;
-        if (t->taken && report.ok) actors[t->pair]++, report.taken++;
-    }
-    report.cancelled = now.cancelled, report.downgraded = now.downgraded, report.as_is = now.as_is;
+    if (actors != NULL) count_taken(&report, actors);
+    for (size_t i = 0; i < now.change.count && actors != NULL && !report.ok; i++) actors[i] = 0;
+    if (!report.ok) report.taken = 0;
     if (!report.ok && err == 0) {
         now.change.stage = now.stage;
         snprintf(now.change.message, sizeof now.change.message, "%s", now.text);
@@ -478,7 +526,8 @@ static void *run(void *unused) {
     void *context = now.options.context;
     char line[1024];
     outcome_line(&report, line, sizeof line);
-    if (!report.ok || now.change.count > 0) log_format(report.ok ? LOG_INFO : LOG_ERROR, "", "reload: %s", line);
+    if (!report.ok || (now.change.count > 0 && !apart))
+        log_format(report.ok ? LOG_INFO : LOG_ERROR, "", "reload: %s", line);
     /* Who hears of it may begin the next one at once. */
     Change change = now.change;
     report.change = &change;

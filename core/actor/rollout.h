@@ -11,6 +11,9 @@
  * 4. Who ends meanwhile is no failure. Who is born meanwhile gets the version of the outcome.
  * 5. Actors are told a few hundred at a time, so that others get their turns in between.
  * 6. A canary: only some take it; their crashes and their handlers' times are compared with the rest's.
+ * 7. In concert with other nodes (ops/concert) it waits at two gates: when all here are ready, whether they may take
+ *    it; when all have taken it, whether they keep it. The word is said by rollout_decide. If it does not come, nobody
+ *    takes it, and who has taken it keeps it.
  *
  * Threads: rollout_start from any; what actors call, from their workers. */
 #ifndef ACTOR_ROLLOUT_H
@@ -31,6 +34,8 @@ typedef enum {
     ROLLOUT_GONE        /* it is dead, or another version's already */
 } RolloutAnswer;
 
+typedef enum { GATE_READY, GATE_TAKEN } RolloutGate;
+
 typedef struct RolloutOptions {
     const char *const *names; /* modules; copied */
     size_t name_count;
@@ -44,11 +49,17 @@ typedef struct RolloutOptions {
     uint32_t watch_ms; /* how long canaries are watched; 0 = the node's */
     uint64_t asker;    /* pid: when it dies before the COMMIT, nothing happens. 0 = nobody */
     bool asker_waits;  /* in a handler, in which it can't be reloaded */
+    bool find_only;    /* the change is found, tried out and told, and that is all; modules that are named are loaded */
+    const struct Parcel *parcel; /* texts to take instead of files; borrowed until `done` has returned */
+    /* Not NULL: it is in concert, and waits for rollout_decide for `gate_ms` at most. On the rollout's thread. */
+    void (*reached)(void *context, RolloutGate gate, const Outcome *so_far);
+    uint32_t gate_ms;
     void (*done)(void *context, const Outcome *report); /* on the rollout's thread; always, once */
     void *context;
 } RolloutOptions;
 
 int  rollout_start(const RolloutOptions *options); /* 0, UV_EBUSY: another is under way, UV_ENOMEM, UV_ECANCELED */
+void rollout_decide(void *context, bool go); /* at the gate that it waits at */
 void rollout_cancel(void *context);                /* of that context, unless actors have begun to take it */
 void rollout_close(void); /* the one under way ends, no other begins; before the loop and the scheduler go */
 

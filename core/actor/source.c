@@ -240,40 +240,73 @@ static bool same_file(const Source *s, const Source *t) {
     return strcmp(s->name, t->name) == 0 && strcmp(s->path, t->path) == 0;
 }
 
-int source_renew(const Source *s, const Source **out, char *err, size_t err_size) {
-    char *text = NULL;
-    size_t len = 0;
+uint64_t source_hash(const char *text, size_t len) {
+    skip_first_line(&text, &len);
+    return hash_bytes(text, len);
+}
+
+/* As it was once before, or anew: beside `s`, which it may take the place of; or, without one, under a name that is
+ * new here. */
+static int take_text(const Source *s, const char *name, const char *path, const char *text, size_t len, bool shipped,
+                     const Source **out, char *err, size_t err_size) {
+    uint64_t hash = source_hash(text, len);
     Source *made = NULL;
-    *out = s;
-    if (s->built_in) return 0;
-    int result = read_file(s->path, &text, &len);
-    if (result < 0) {
-        snprintf(err, err_size, "%s: %s", s->path, uv_strerror(result));
-        return result;
-    }
-    const char *begin = text;
-    size_t count = len;
-    skip_first_line(&begin, &count);
-    uint64_t hash = hash_bytes(begin, count);
-    if (hash == s->hash) goto end;
+    const Source *found = NULL;
     pthread_mutex_lock(&lock);
-    for (const Source *t = sources; t != NULL; t = t->next) /* as it was once before */
-        if (t->hash == hash && same_file(s, t)) {
-            *out = t;
-            break;
-        }
+    for (const Source *t = sources; t != NULL && found == NULL; t = t->next)
+        if (t->hash == hash && (s != NULL ? same_file(s, t) : strcmp(t->name, name) == 0)) found = t;
     pthread_mutex_unlock(&lock);
-    if (*out != s) goto end;
-    result = compile(s->name, s->path, text, len, &made, err, err_size);
-    if (result < 0) goto end;
+    *out = found;
+    if (found != NULL) return 0;
+    int result = compile(name, path, text, len, &made, err, err_size);
+    if (result < 0) return result;
     made->retired = true;
+    made->shipped = shipped;
     pthread_mutex_lock(&lock);
     made->next = sources;
     sources = made;
     pthread_mutex_unlock(&lock);
     *out = made;
-end:
+    return 0;
+}
+
+int source_renew(const Source *s, const Source **out, char *err, size_t err_size) {
+    char *text = NULL;
+    size_t len = 0;
+    *out = s;
+    if (s->built_in) return 0;
+    int result = read_file(s->path, &text, &len);
+    if (result == UV_ENOENT && s->shipped) return 0;
+    if (result < 0) {
+        snprintf(err, err_size, "%s: %s", s->path, uv_strerror(result));
+        return result;
+    }
+    if (source_hash(text, len) != s->hash)
+        result = take_text(s, s->name, s->path, text, len, false, out, err, err_size);
     free(text);
+    return result;
+}
+
+int source_replace(const Source *s, const char *text, size_t len, const Source **out, char *err, size_t err_size) {
+    *out = s;
+    if (s->built_in || source_hash(text, len) == s->hash) return 0;
+    return take_text(s, s->name, s->path, text, len, true, out, err, err_size);
+}
+
+int source_bring(const char *name, const char *path, const char *text, size_t len, const Source **out, char *err,
+                 size_t err_size) {
+    if (good_name(name) && !reserved(name)) return take_text(NULL, name, path, text, len, true, out, err, err_size);
+    snprintf(err, err_size, "'%.200s' is no name for a module of another node's", name);
+    return UV_EINVAL;
+}
+
+int source_read(const Source *s, char **text, size_t *len) {
+    int result = read_file(s->path, text, len);
+    if (result == 0 && source_hash(*text, *len) != s->hash) {
+        free(*text);
+        *text = NULL;
+        result = UV_EAGAIN;
+    }
     return result;
 }
 

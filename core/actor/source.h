@@ -19,6 +19,7 @@ typedef struct Source {
     size_t code_size;
     uint64_t hash;    /* of the text */
     bool built_in;    /* a part of the program */
+    bool shipped;     /* its text came from another node: there may be no such file here */
     bool retired;     /* source.c's, under its lock: a newer text has its name, or may get it */
 } Source;
 
@@ -31,6 +32,14 @@ int  source_file(const char *path, const Source **out, char *err, size_t err_siz
 /* The file of `s` as it is now: `s` itself if its text is the same, or another Source, which no source_find gives until
  * source_become. Errors as source_find, UV_ENOENT: the file is gone. */
 int  source_renew(const Source *s, const Source **out, char *err, size_t err_size);
+/* The same with a text that came from another node instead of the file's. */
+int  source_replace(const Source *s, const char *text, size_t len, const Source **out, char *err, size_t err_size);
+/* A module of which there is none here, from a text that came; no source_find gives it until source_become. */
+int  source_bring(const char *name, const char *path, const char *text, size_t len, const Source **out, char *err,
+                  size_t err_size);
+/* The text of its file, to be freed, as `s` was compiled from it. UV_EAGAIN: the file is another by now; UV_ENOENT. */
+int  source_read(const Source *s, char **text, size_t *len);
+uint64_t source_hash(const char *text, size_t len); /* as in Source: without a first line for the shell */
 void source_become(const Source *s); /* from now on it is what its name means */
 /* A module from text, for tests: `path` is what errors call it. UV_EEXIST: there is one of that name; else as above. */
 int  source_text(const char *name, const char *path, const char *text, size_t len, char *err, size_t err_size);

@@ -11,10 +11,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "actor/actor.h"
+#include "ground/json.h"
+
+struct RolloutOptions;
 
 typedef struct ApiCalls {
     void (*shutdown)(int exit_code); /* end the node, soon; any thread */
     const char *node_name;
+    /* A change of code for all nodes: ops/concert.h. On the loop's thread; NULL: there is no such thing here */
+    int (*reload_all)(const struct RolloutOptions *o, uint32_t within_ms,
+                      void (*done)(void *context, bool good, Text *report), void *context);
 } ApiCalls;
 
 int  api_open(ApiCalls calls); /* looks up the standard library's functions, once; 0 or UV_ENOMEM */

@@ -10,7 +10,9 @@
 #include "ground/clock.h"
 #include "ground/log.h"
 #include "mail/codec.h"
+#include "mail/payload.h"
 #include "mail/post.h"
+#include "run/loop.h"
 
 #define NAMES_MOST 250
 
@@ -32,12 +34,110 @@ static void report_done(void *context, const Outcome *report) {
     free(asked);
 }
 
+/* ---- on all nodes ---- */
+
+typedef struct Everywhere { /* on its way to the loop's thread, and until the report comes */
+    Asked asked;
+    uint32_t within;
+    RolloutOptions options;
+    char *names[];
+} Everywhere;
+
+static void everywhere_free(Everywhere *e) {
+    for (size_t i = 0; i < e->options.name_count; i++) free(e->names[i]);
+    free(e);
+}
+
+/* `failed`: a table, with ok = false in front of all its own. */
+static int put_json(Message **msg, const Json *v, bool failed) {
+    size_t mark;
+    int err;
+    switch ((JsonType)v->type) {
+    case JSON_FALSE:
+    case JSON_TRUE: return payload_put_boolean(msg, v->type == JSON_TRUE);
+    case JSON_INTEGER: return payload_put_integer(msg, v->integer);
+    case JSON_NUMBER: return payload_put_number(msg, v->number);
+    case JSON_STRING: return payload_put_string(msg, v->text, v->len);
+    case JSON_ARRAY:
+    case JSON_OBJECT: break;
+    default: return payload_put_nil(msg);
+    }
+    unsigned pairs = 0;
+    err = payload_open_table(msg, false, &mark);
+    if (failed && err == 0) err = payload_put_string(msg, "ok", 2);
+    if (failed && err == 0) err = payload_put_boolean(msg, false);
+    pairs += failed;
+    const Json *at = json_first(v);
+    for (uint32_t i = 0; i < v->len && err == 0; i++) {
+        const Json *value = v->type == JSON_OBJECT ? at + 1 : at;
+        if (value->type != JSON_NULL) {
+            err = v->type == JSON_OBJECT ? payload_put_string(msg, at->text, at->len)
+                                         : payload_put_integer(msg, (int64_t)i + 1);
+            if (err == 0) err = put_json(msg, value, false);
+            pairs++;
+        }
+        at = json_next(value);
+    }
+    return err == 0 ? payload_close_table(msg, mark, pairs) : err;
+}
+
+static void everywhere_done(void *context, bool good, Text *report) { /* on the loop's thread */
+    Everywhere *e = context;
+    Json *values = NULL;
+    const char *why;
+    Message *msg = message_new(MESSAGE_REPLY, 512);
+    if (msg == NULL || report->failed || json_parse(report->bytes, report->len, &values, &why) < 0 ||
+        put_json(&msg, values, !good) < 0) {
+        message_free(msg);
+        post_fail(e->asked.pid, e->asked.ref, 0, "reload", "the report of the reload on all nodes is too large, or "
+                  "memory is short: see the log", NULL);
+    } else {
+        msg->to = e->asked.pid;
+        msg->ref = e->asked.ref;
+        post_deliver(msg);
+    }
+    free(values);
+    text_free(report);
+    everywhere_free(e);
+}
+
+static void everywhere_start(void *everywhere) { /* on the loop's thread */
+    Everywhere *e = everywhere;
+    int err = api_calls.reload_all(&e->options, e->within, everywhere_done, e);
+    if (err == 0) return;
+    post_fail(e->asked.pid, e->asked.ref, 0, err == UV_EBUSY ? "busy" : "reload",
+              err == UV_EBUSY ? "another reload is under way" : uv_strerror(err), NULL);
+    everywhere_free(e);
+}
+
+static int ask_everywhere(const RolloutOptions *o, Asked asked, uint32_t within) {
+    if (api_calls.reload_all == NULL) return UV_ENOTSUP;
+    Everywhere *e = calloc(1, sizeof *e + o->name_count * sizeof e->names[0]);
+    int err = e != NULL ? 0 : UV_ENOMEM;
+    if (err == 0) {
+        e->asked = asked;
+        e->within = within;
+        e->options = *o;
+        e->options.name_count = 0;
+        e->options.names = (const char *const *)e->names;
+        for (size_t i = 0; i < o->name_count && err == 0; i++, e->options.name_count++)
+            if ((e->names[i] = strdup(o->names[i])) == NULL) err = UV_ENOMEM;
+        if (err == 0) err = loop_submit(everywhere_start, e);
+        if (err < 0) everywhere_free(e);
+    }
+    return err;
+}
+
+/* ---- waiting for the report ---- */
+
 static int reported(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     const Message *answer = fiber_answer(L);
     if (answer == NULL) return luaL_error(L, "the reload's report was lost");
+    if (answer->flags & MESSAGE_ERRORS) errors_ready(L);
+    bool failed = answer->kind == MESSAGE_FAIL;
     if (codec_decode(L, answer) != 1) return luaL_error(L, "the reload's report has invalid bytes");
-    return 1;
+    return failed ? lua_error(L) : 1;
 }
 
 static Actor *allowed(lua_State *L, const char *what) {
@@ -90,7 +190,8 @@ static void option_canary(lua_State *L, const char *what, RolloutOptions *o) {
 }
 
 static void read_options(lua_State *L, const char *what, RolloutOptions *o) {
-    static const char *const known[] = {"in_flight", "drain", "canary", "watch", "force", "mode"};
+    static const char *const known[] = {"in_flight", "drain", "canary", "watch", "force", "mode", "all",
+                                        "within"};
     if (lua_isnoneornil(L, 2)) return;
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_pushnil(L);
@@ -99,7 +200,8 @@ static void read_options(lua_State *L, const char *what, RolloutOptions *o) {
         for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
             found = found || (lua_type(L, -2) == LUA_TSTRING && strcmp(lua_tostring(L, -2), known[i]) == 0);
         if (!found)
-            luaL_error(L, "%s: unknown option '%s' (there are in_flight, drain, canary, watch, force, mode)", what,
+            luaL_error(L, "%s: unknown option '%s' (there are in_flight, drain, canary, watch, force, mode, all, "
+                          "within)", what,
                        luaL_tolstring(L, -2, NULL));
         lua_pop(L, 1);
     }
@@ -124,6 +226,8 @@ static void read_options(lua_State *L, const char *what, RolloutOptions *o) {
 
 /* With the modules' names in `names`; waits for the report. */
 static int start(lua_State *L, Actor *a, const char *what, RolloutOptions *o) {
+    bool options = lua_istable(L, 2), all = options && option_flag(L, what, "all");
+    uint32_t within = options ? option_ms(L, what, "within") : 0;
     fiber_check_waits(L, what);
     Asked *asked = malloc(sizeof *asked);
     if (asked == NULL) return luaL_error(L, "out of memory");
@@ -133,9 +237,10 @@ static int start(lua_State *L, Actor *a, const char *what, RolloutOptions *o) {
     o->asker_waits = a->current == &a->main && !a->behaviour->concurrent;
     o->done = report_done;
     o->context = asked;
-    int err = rollout_start(o);
-    if (err < 0) {
+    int err = all ? ask_everywhere(o, *asked, within) : rollout_start(o);
+    if (err < 0 || all) {
         free(asked);
+        if (err == 0) return fiber_wait(L, what, ref, 0, reported);
         if (err == UV_EBUSY) return errors_raise(L, "busy", "%s: another reload is under way", what);
         return errors_raise(L, "reload", "%s: %s", what, uv_strerror(err));
     }

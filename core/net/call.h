@@ -14,7 +14,9 @@
 #define CALL_SERVICES 32
 
 typedef enum { /* numbers on the wire: they stay; below CALL_SERVICES */
-    CALL_ECHO = 1 /* the body comes back: for specs, and to see that a node's loop answers */
+    CALL_ECHO = 1,  /* the body comes back: for specs, and to see that a node's loop answers */
+    CALL_OP = 16,    /* ops/relay.h */
+    CALL_RELOAD = 17 /* ops/concert.h */
 } CallService;
 
 typedef struct CallFrom { /* a ticket for one answer; copied at will */

@@ -37,10 +37,13 @@
 #define SPIN_SELDOM 16
 #define FEW_BYTES 2048    /* that come at once */
 #define STRANGERS_LOGGED 10 /* a second */
+#define TOO_MANY "we have met too many nodes"
+#define TAKEN "the name '%.64s' is held by another node that is up"
 
 /* The loop's thread alone, but for what is written by cluster_open before it submits the first job. */
 static struct {
     bool open, closing;
+    bool starved;           /* no connection could be taken, and that was logged */
     Hello ours;
     unsigned char secret[SECRET_MAX];
     TlsContext *tls;        /* NULL: connections are plain */
@@ -239,7 +242,7 @@ static bool conn_met(Conn *c, const Hello *theirs, char why[CONN_WHY]) {
         return false;
     }
     if (held != NULL && link_incarnation(held) != theirs->incarnation) {
-        snprintf(why, CONN_WHY, "the name '%.64s' is held by another node that is up", theirs->name);
+        snprintf(why, CONN_WHY, TAKEN, theirs->name);
         return false;
     }
     if (t != NULL && held != NULL) target_met(t, held);
@@ -255,7 +258,7 @@ static uint64_t decide(Conn *c, const Hello *theirs, uint64_t session, char why[
     if (!conn_met(c, theirs, why)) return 0; /* it may have changed since */
     Link *l = met(theirs);
     if (l == NULL) {
-        snprintf(why, CONN_WHY, "we have met too many nodes");
+        snprintf(why, CONN_WHY, TOO_MANY);
         return 0;
     }
     Conn *before = conn_of(l);
@@ -282,9 +285,20 @@ static void note_address(Conn *c, Link *l, const Hello *theirs) {
     directory_note(link_index(l), out);
 }
 
-static Link *begin(Conn *c, const Hello *theirs, int fd, uint64_t session) {
-    Link *l = met(theirs);
-    if (l == NULL) return NULL; /* too many, here alone: the caller ends it */
+static Link *begin(Conn *c, const Hello *theirs, int fd, uint64_t session, char why[CONN_WHY]) {
+    Link *l = met(theirs), *held = holder(theirs->name);
+    if (l == NULL) {
+        snprintf(why, CONN_WHY, TOO_MANY);
+        return NULL;
+    }
+    /* The other side decided that it begins, and may have done so for two of a name, which did not meet each other. */
+    if (held != NULL && held != l) {
+        snprintf(why, CONN_WHY, TAKEN, theirs->name);
+        return NULL;
+    }
+    /* ... or long ago: it has given this connection up, and began another. What was said here is older than what was
+     * said there, and is counted as lost. */
+    if (session <= link_last_session(l)) return NULL;
     uint32_t most = members_count(), index = link_index(l);
     Target *t = conn_context(c);
     if (t != NULL) target_met(t, l);
@@ -338,10 +352,18 @@ static void on_connection(uv_poll_t *poll, int status, int events) {
     (void)events;
     struct sockaddr_storage who;
     int fd = 0;
-    for (int i = 0; status == 0 && i < CONN_STRANGERS && (fd = address_accept(cluster.listen_fd, &who)) >= 0; i++)
+    for (int i = 0; status == 0 && i < CONN_STRANGERS && (fd = address_accept(cluster.listen_fd, &who)) >= 0; i++) {
         conn_new(fd, false, &who, NULL);
+        cluster.starved = false;
+    }
     /* No more files: it would be called again at once. on_tick looks again. */
-    if (status != 0 || (fd < 0 && fd != UV_EAGAIN && fd != UV_ECONNABORTED)) uv_poll_stop(poll);
+    if (status != 0 || (fd < 0 && fd != UV_EAGAIN && fd != UV_ECONNABORTED)) {
+        if (!cluster.starved)
+            log_format(LOG_ERROR, "", "no connection is taken: %s%s", uv_strerror(status != 0 ? status : fd),
+                       fd == UV_EMFILE ? " (ulimit -n)" : "");
+        cluster.starved = true;
+        uv_poll_stop(poll);
+    }
     link_flush_all();
 }
 
@@ -389,8 +411,11 @@ static void on_tick(uv_timer_t *timer) {
         cluster.last_beat = now;
         beat(now, late);
     }
-    for (Conn *c = conn_first(); c != NULL; c = conn_next(c))
-        if (conn_link(c) != NULL) link_confirm(conn_link(c));
+    for (Conn *c = conn_first(); c != NULL; c = conn_next(c)) {
+        if (conn_link(c) == NULL) continue;
+        link_confirm(conn_link(c));
+        if (link_is_blocked(conn_link(c))) conn_unblock(c);
+    }
     chase_tick();
     flush_links();
     link_flush_all();

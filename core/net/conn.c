@@ -159,11 +159,12 @@ static uint64_t number(const unsigned char *p) {
 }
 
 static void begin(Conn *c, uint64_t session) {
+    char why[CONN_WHY] = "";
     strangers -= !c->dialed;
     c->stage = STAGE_UP;
     c->born = clock_now();
-    c->link = calls.begin(c, &c->hello, c->fd, session);
-    if (c->link == NULL) conn_close(c, "we have met too many nodes");
+    c->link = calls.begin(c, &c->hello, c->fd, session, why);
+    if (c->link == NULL) conn_close(c, why);
 }
 
 static void proof_came(Conn *c, const unsigned char *body, size_t len) {

@@ -28,7 +28,8 @@ typedef struct ConnCalls {
      * the one the other side has with us. */
     uint64_t (*decide)(Conn *c, const Hello *theirs, uint64_t session, char why[CONN_WHY]);
     uint64_t (*session)(const Hello *theirs);  /* the one we have with it; 0 = none */
-    Link *(*begin)(Conn *c, const Hello *theirs, int fd, uint64_t session); /* it is up: the link it serves, or NULL */
+    /* It is up: the link it serves, or NULL with why. */
+    Link *(*begin)(Conn *c, const Hello *theirs, int fd, uint64_t session, char why[CONN_WHY]);
     /* It ends. `why` is "" if there is nothing to say. Before this its link has heard of it. */
     void (*over)(Conn *c, Link *l, const char *why, uint64_t unconfirmed);
     void (*busy)(size_t len); /* so many bytes came on one that is up */

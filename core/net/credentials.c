@@ -211,6 +211,7 @@ static bool set_up(SSL_CTX *ctx) {
     openssl.SSL_CTX_set_verify_depth(ctx, DEPTH_MOST);
     openssl.SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA | SSL_OP_NO_TICKET);
     openssl.SSL_CTX_ctrl(ctx, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_SESS_CACHE_OFF, NULL);
+    openssl.SSL_CTX_ctrl(ctx, SSL_CTRL_MODE, SSL_MODE_NO_AUTO_CHAIN, NULL); /* the authority need not be shown */
     openssl.SSL_CTX_ctrl(ctx, SSL_CTRL_SET_MAX_CERT_LIST, CHAIN_BYTES_MOST, NULL);
     return openssl.SSL_CTX_ctrl(ctx, SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_3_VERSION, NULL) == 1 &&
            openssl.SSL_CTX_set_num_tickets(ctx, 0) == 1 && openssl.SSL_CTX_set_ciphersuites(ctx, suites) == 1;

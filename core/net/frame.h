@@ -67,7 +67,8 @@ enum { /* kinds of records that are no messages */
                          * a 0, its address or nothing */
     RECORD_ATOM,        /* `name`: its number here; payload: the text */
     RECORD_PING,        /* here I am */
-    RECORD_CREDIT,      /* `to`: bytes of the user's lane taken in since the start, `from`: records */
+    RECORD_CREDIT,      /* `to`: bytes of the user's lane taken in since the start, `from`: records; `ref`: kills and
+                         * stops of the other lane */
     RECORD_JOIN,        /* `from` is in the group of that name (payload) */
     RECORD_LEAVE,
     RECORD_WHEREIS,     /* who has that name (payload)? An answer (MESSAGE_REPLY) to `ref` of `from` */
@@ -90,6 +91,8 @@ typedef struct Record {
 #define RECORD_HEAD 44 /* with its length */
 #define RECORD_LENGTH 4
 
+/* "Orders": kills and stops. */
+static inline bool record_is_order(uint8_t kind) { return kind == MESSAGE_KILL || kind == MESSAGE_STOP; }
 static inline size_t record_whole(const Record *r) { return RECORD_HEAD + r->size; }
 void record_put(unsigned char *out, const Record *r); /* record_whole(r) bytes */
 /* The length of the record that begins with these 4 bytes, itself counted. */

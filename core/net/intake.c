@@ -161,11 +161,12 @@ static int take_record(Intake *in, Lane lane, const unsigned char *p, size_t len
     Record r;
     if (!record_read(p, len, &r)) return fault(in, "a record that is none");
     if (lane == LANE_USER) in->records++;
+    in->orders += record_is_order(r.kind);
     if (r.kind < RECORD_NODE) return deliver(in, &r);
     if (lane != LANE_SYSTEM) return fault(in, "a record in the wrong lane");
     switch (r.kind) {
     case RECORD_PING: return 0;
-    case RECORD_CREDIT: link_credited(in->link, r.to, r.from); return 0;
+    case RECORD_CREDIT: link_credited(in->link, r.to, r.from, r.ref); return 0;
     case RECORD_ATOM: return learn_name(in, &r);
     case RECORD_NODE: in->nodes[r.name] = (uint16_t)in->calls->meet(in->link, &r); return 0;
     case RECORD_CALL:
@@ -212,9 +213,11 @@ static int take_lane(Intake *in, Lane lane, const unsigned char *p, size_t len) 
 /* Tells the peer how far we are, if it is far or it is `due`. What waits while paused is not taken in. */
 static void give_credit(Intake *in, bool due) {
     uint64_t taken = in->bytes - (in->paused ? bytes_len(&in->held[LANE_USER]) : 0);
-    if (taken == in->told || (!due && taken - in->told < (uint64_t)config.net_window / 4)) return;
+    if (taken == in->told && in->orders == in->told_orders) return;
+    if (!due && taken - in->told < (uint64_t)config.net_window / 4) return;
     in->told = taken;
-    link_tell(in->link, &(Record){.kind = RECORD_CREDIT, .to = taken, .from = in->records});
+    in->told_orders = in->orders;
+    link_tell(in->link, &(Record){.kind = RECORD_CREDIT, .to = taken, .from = in->records, .ref = in->orders});
 }
 
 int intake_take(Intake *in, const unsigned char *p, size_t len) {
@@ -265,7 +268,7 @@ bool intake_adopt(const Intake *in, uint64_t *pid) { return rename_pid((void *)i
 void intake_begin(Intake *in) {
     memset(in->nodes, 0xff, sizeof in->nodes);
     in->head_len = in->chunk_left = 0;
-    in->bytes = in->records = in->told = 0;
+    in->bytes = in->records = in->orders = in->told = in->told_orders = 0;
     in->paused = false;
     in->full_count = 0;
     in->heard = true;

@@ -17,7 +17,8 @@ typedef struct Intake {
     Lane lane;
     Bytes held[LANES];    /* an incomplete record, or what waits while it is paused */
     uint64_t bytes, records; /* of the user's lane, that came and were taken in */
-    uint64_t told;        /* the bytes of the last RECORD_CREDIT */
+    uint64_t orders;      /* kills and stops that came */
+    uint64_t told, told_orders; /* bytes and orders of the last RECORD_CREDIT */
     uint16_t nodes[PID_NODES]; /* its numbers -> ours */
     struct Name **names; /* of handlers, by its numbers */
     uint32_t names_room;

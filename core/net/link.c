@@ -42,7 +42,8 @@ struct Link {
     Bytes out[LANES];
     size_t begun; /* bytes at the front of the user's lane that belong to a record already in part on the wire */
     uint64_t window, largest, sent, acked; /* bytes of the user's lane */
-    uint64_t records_sent, records_acked;
+    uint64_t records_sent, records_acked; /* of the user's lane */
+    uint64_t orders_sent, orders_acked;   /* kills and stops: of the system's, all that nothing else answers for */
     unsigned char *wire; /* 2 chunks with their heads: what is being written */
     size_t wire_len, wire_at;
     Ties ties;
@@ -94,6 +95,13 @@ const char *link_fault(const Link *l) { return l->in.fault != NULL ? l->in.fault
 uint64_t link_session(Link *l) {
     pthread_mutex_lock(&l->lock);
     uint64_t session = l->up ? l->session : 0;
+    pthread_mutex_unlock(&l->lock);
+    return session;
+}
+
+uint64_t link_last_session(Link *l) {
+    pthread_mutex_lock(&l->lock);
+    uint64_t session = l->session;
     pthread_mutex_unlock(&l->lock);
     return session;
 }
@@ -188,6 +196,13 @@ void link_unblock(Link *l) {
     l->blocked = false;
     write_out(l, ROUNDS);
     pthread_mutex_unlock(&l->lock);
+}
+
+bool link_is_blocked(Link *l) {
+    pthread_mutex_lock(&l->lock);
+    bool blocked = l->up && l->blocked;
+    pthread_mutex_unlock(&l->lock);
+    return blocked;
 }
 
 bool link_idle(Link *l) {
@@ -291,6 +306,7 @@ static int send_locked(Link *l, Message *msg, size_t *waiting) {
     if (err != 0) return err == TIES_DROP ? TIES_DROP : UV_ENOBUFS;
     Record r = record_of(msg);
     put(l, lane, &r); /* there is room */
+    l->orders_sent += record_is_order(msg->kind);
     cut_off_if_too_slow(l, lane);
     return 0;
 }
@@ -367,10 +383,11 @@ size_t link_waits(Link *l, TiesWait *out, size_t most) {
     return count;
 }
 
-void link_credited(Link *l, uint64_t bytes, uint64_t records) {
+void link_credited(Link *l, uint64_t bytes, uint64_t records, uint64_t orders) {
     pthread_mutex_lock(&l->lock);
     if (bytes > l->acked && bytes <= l->sent) l->acked = bytes;
     if (records > l->records_acked && records <= l->records_sent) l->records_acked = records;
+    if (orders > l->orders_acked && orders <= l->orders_sent) l->orders_acked = orders;
     pthread_mutex_unlock(&l->lock);
     soil(l);
 }
@@ -393,13 +410,13 @@ void link_begin(Link *l, int fd, Tls *tls, uint64_t session, const Hello *theirs
     memset(l->told, 0, sizeof l->told);
     l->wire_len = l->wire_at = l->begun = 0;
     l->full_count = l->ties_at = 0;
-    l->sent = l->acked = l->records_sent = l->records_acked = 0;
+    l->sent = l->acked = l->records_sent = l->records_acked = l->orders_sent = l->orders_acked = 0;
     l->window = theirs->window;
     l->largest = theirs->largest < MESSAGE_SIZE_MAX ? theirs->largest : MESSAGE_SIZE_MAX;
     l->fd = fd;
     l->tls = tls;
     l->session = session;
-    l->blocked = l->spoke = false;
+    l->blocked = l->spoke = l->buried = false; /* buried: a process of its name came between, and has gone */
     l->failed = l->wire == NULL; /* no memory: it ends again at once */
     l->up = true;
     if (l->failed) shutdown(fd, SHUT_RDWR);
@@ -435,13 +452,13 @@ uint64_t link_end(Link *l) {
     pthread_mutex_lock(&l->lock);
     Bytes user = l->out[LANE_USER];
     size_t begun = l->begun;
-    uint64_t unconfirmed = l->records_sent - l->records_acked;
+    uint64_t unconfirmed = l->records_sent - l->records_acked + l->orders_sent - l->orders_acked;
     Ties ties = l->ties;
     l->out[LANE_USER] = (Bytes){0};
     l->ties = (Ties){0};
     bytes_clear(&l->out[LANE_SYSTEM]);
     l->up = false;
-    if (l->writing) {
+    if (l->writing && l->doomed < 0) { /* else that writer is of a session before */
         l->doomed = l->fd;
         l->doomed_tls = l->tls;
     } else {

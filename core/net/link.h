@@ -21,7 +21,8 @@
  * LINK_FULL_MOST of them at once; further ones are not made known. Nobody pays for it while none is full.
  *
  * Loss. When a connection ends, what was never written becomes dead letters ("unreachable"), and of what was written
- * and not confirmed the number is logged and counted (`net_unconfirmed`): it may have arrived or not.
+ * and not confirmed the number is logged and counted (`net_unconfirmed`): it may have arrived or not. So are kills and
+ * stops, written or not. All else in the system's lane is answered for by ties.h, or told anew at the next beginning.
  * Threads: link_send and link_flush from any; what says so on the loop's thread alone. */
 #ifndef NET_LINK_H
 #define NET_LINK_H
@@ -56,6 +57,7 @@ const char *link_name(const Link *l);
 uint64_t    link_incarnation(const Link *l);
 bool        link_is_up(Link *l);
 uint64_t    link_session(Link *l); /* 0 = not up */
+uint64_t    link_last_session(Link *l); /* of the session that is, or was the last; 0 = there was none */
 void        link_bury(Link *l);    /* that process is gone for ever: its pids are dead, not out of reach */
 
 /* 0 or MAILBOX_CROWDED: taken; UV_EHOSTUNREACH, UV_ESRCH (buried), UV_ENOBUFS (full), UV_E2BIG (more than the other
@@ -70,6 +72,7 @@ void link_flush(Link *l);
 void link_flush_all(void); /* all this thread has put bytes down for since the last time */
 /* The loop's: the socket has room again; flushes. */
 void link_unblock(Link *l);
+bool link_is_blocked(Link *l); /* waits for link_unblock */
 bool link_idle(Link *l);   /* all is written */
 
 /* ---- on the loop's thread ---- */
@@ -91,7 +94,7 @@ bool link_recheck(Link *l);
 /* For intake.c: ties_arrive, RECORD_CREDIT and RECORD_FULL. */
 void link_filled(Link *l, uint64_t pid, bool full);
 int  link_tie(Link *l, Message *msg);
-void link_credited(Link *l, uint64_t bytes, uint64_t records);
+void link_credited(Link *l, uint64_t bytes, uint64_t records, uint64_t orders);
 /* Since the last call: did anything come, did anything go? */
 void link_pulse(Link *l, bool *heard, bool *spoke);
 const char *link_fault(const Link *l); /* what was wrong with the bytes, after UV_EPROTO */

@@ -7,10 +7,10 @@
 #include "ground/clock.h"
 #include "mail/atom.h"
 #include "mail/codec.h"
-#include "mail/names.h"
 #include "mail/payload.h"
 #include "mail/pid.h"
 #include "mail/post.h"
+#include "ops/relay.h"
 #include "ops/request.h"
 
 #define VALUES_MEMORY (4u << 20)
@@ -61,8 +61,7 @@ static void do_stop(Request *r) {
 static int to_pid(lua_State *L) {
     size_t len;
     const char *text = luaL_checklstring(L, 1, &len);
-    uint64_t pid = pid_parse(text, len);
-    if (pid == 0) pid = names_find(text, len);
+    uint64_t pid = relay_pid(text, len);
     if (pid == 0) return luaL_error(L, "no actor is named '%s', and it is no pid as <12.1>", text);
     lua_pushlightuserdata(L, (void *)(uintptr_t)pid);
     return 1;
@@ -155,8 +154,8 @@ static void do_send(Request *r) {
 }
 
 const Op ops_change[] = {
-    {"kill", do_kill, true, {{"pid", ARG_PID | ARG_MUST}}},
-    {"stop", do_stop, true, {{"pid", ARG_PID | ARG_MUST}, {"reason", ARG_TEXT}}},
-    {"send", do_send, true, {{"pid", ARG_PID | ARG_MUST}, {"name", ARG_TEXT | ARG_MUST}, {"args", ARG_TEXT}}},
-    {NULL, NULL, false, {{NULL, 0}}},
+    {"kill", do_kill, OP_CHANGES, {{"pid", ARG_PID | ARG_MUST}}},
+    {"stop", do_stop, OP_CHANGES, {{"pid", ARG_PID | ARG_MUST}, {"reason", ARG_TEXT}}},
+    {"send", do_send, OP_CHANGES, {{"pid", ARG_PID | ARG_MUST}, {"name", ARG_TEXT | ARG_MUST}, {"args", ARG_TEXT}}},
+    {NULL, NULL, 0, {{NULL, 0}}},
 };

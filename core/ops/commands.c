@@ -126,13 +126,13 @@ static void do_set(Request *r) {
 }
 
 const Op ops_commands[] = {
-    {"eval", do_eval, true, {{"code", ARG_TEXT | ARG_MUST}, {"pid", ARG_PID}, {"time", ARG_INTEGER},
+    {"eval", do_eval, OP_CHANGES | OP_ALL, {{"code", ARG_TEXT | ARG_MUST}, {"pid", ARG_PID}, {"time", ARG_INTEGER},
                              {"memory", ARG_INTEGER}, {"output", ARG_INTEGER}, {"depth", ARG_INTEGER},
                              {"within", ARG_INTEGER}}},
-    {"ask", do_ask, true, {{"pid", ARG_PID | ARG_MUST}, {"name", ARG_TEXT | ARG_MUST}, {"args", ARG_TEXT},
+    {"ask", do_ask, OP_CHANGES, {{"pid", ARG_PID | ARG_MUST}, {"name", ARG_TEXT | ARG_MUST}, {"args", ARG_TEXT},
                            {"within", ARG_INTEGER}, {"depth", ARG_INTEGER}}},
-    {"spawn", do_spawn, true, {{"module", ARG_TEXT | ARG_MUST}, {"args", ARG_TEXT}, {"name", ARG_TEXT}}},
-    {"set", do_set, true, {{"pid", ARG_PID | ARG_MUST}, {"path", ARG_TEXT | ARG_MUST},
+    {"spawn", do_spawn, OP_CHANGES, {{"module", ARG_TEXT | ARG_MUST}, {"args", ARG_TEXT}, {"name", ARG_TEXT}}},
+    {"set", do_set, OP_CHANGES, {{"pid", ARG_PID | ARG_MUST}, {"path", ARG_TEXT | ARG_MUST},
                            {"value", ARG_TEXT | ARG_MUST}, {"within", ARG_INTEGER}}},
-    {NULL, NULL, false, {{NULL, 0}}},
+    {NULL, NULL, 0, {{NULL, 0}}},
 };

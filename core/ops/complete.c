@@ -8,6 +8,8 @@
 #include "api/api.h"
 #include "api/sandbox.h"
 #include "mail/names.h"
+#include "net/cluster.h"
+#include "ops/console.h"
 #include "ops/eval.h"
 #include "ops/look.h"
 #include "ops/rows.h"
@@ -178,9 +180,25 @@ static bool is_command(const char *line, size_t len) {
     return false;
 }
 
+/* "bob@" and what could follow: nodes. */
+static void nodes_with(Words *w, const char *prefix, size_t len) {
+    const char *at = memrchr(prefix, '@', len), *name = request_node()->node_name;
+    size_t before = at != NULL ? (size_t)(at + 1 - prefix) : 0;
+    uint32_t place = 0;
+    for (; name != NULL; name = cluster_next(&place)) {
+        Text t = {0};
+        text_put(&t, prefix, before);
+        text_add(&t, name);
+        if (*prefix == '<') text_add(&t, ">");
+        if (!t.failed) words_add(w, t.bytes, t.len, prefix, len);
+        text_free(&t);
+    }
+}
+
 static void answer_names(Request *r, const char *line, size_t from, size_t at) {
     Words words = {0};
     Text t = {0};
+    if (memchr(line + from, '@', at - from) != NULL) nodes_with(&words, line + from, at - from);
     names_with(&words, line + from, at - from);
     words_put(&words, &t, from);
     words_free(&words);
@@ -194,6 +212,17 @@ static void do_complete(Request *r) {
     size_t at = cursor < (int64_t)len ? (size_t)cursor : len, from = at, word = at;
     if (len == 0) line = "";
     while (first < at && is_letter(line[first])) first++;
+    while (word > 0 && line[word - 1] != ' ' && line[word - 1] != '=') word--;
+    if (word >= 5 && memcmp(line + word - 5, "--on", 4) == 0) {
+        Words words = {0};
+        Text t = {0};
+        nodes_with(&words, line + word, at - word);
+        words_put(&words, &t, word);
+        words_free(&words);
+        request_value(r, &t);
+        return;
+    }
+    word = at;
     if (first > 0 && first < at && line[first] == ' ' && is_command(line, first) &&
         memchr(line + first + 1, ' ', at - first - 1) == NULL) { /* its first argument */
         answer_names(r, line, first + 1, at);
@@ -216,7 +245,7 @@ static void do_complete(Request *r) {
 }
 
 const Op ops_complete[] = {
-    {"complete", do_complete, false, {{"line", ARG_TEXT | ARG_MUST}, {"at", ARG_INTEGER}, {"pid", ARG_PID},
+    {"complete", do_complete, 0, {{"line", ARG_TEXT | ARG_MUST}, {"at", ARG_INTEGER}, {"pid", ARG_PID},
                                       {"within", ARG_INTEGER}}},
-    {NULL, NULL, false, {{NULL, 0}}},
+    {NULL, NULL, 0, {{NULL, 0}}},
 };

@@ -15,7 +15,9 @@
 #include "ground/config.h"
 #include "ground/log.h"
 #include "ground/rundir.h"
+#include "ops/away.h"
 #include "ops/client.h"
+#include "ops/relay.h"
 #include "ops/socket.h"
 #include "run/loop.h"
 
@@ -52,6 +54,8 @@ static void tend(void *unused);
 static void tend_soon(void) {
     if (!console.tending && loop_submit(tend, NULL) == 0) console.tending = true;
 }
+
+void client_tend(void) { tend_soon(); }
 
 static size_t waiting(const Client *c) { return c->out.len + c->written.len; }
 
@@ -145,13 +149,14 @@ static void on_timer(uv_timer_t *handle) {
 
 /* ---- clients ---- */
 
-static void on_closed(uv_handle_t *handle) {
-    Client *c = (Client *)handle;
+static void client_free(Client *c) {
     text_free(&c->in);
     text_free(&c->out);
     text_free(&c->written);
     free(c);
 }
+
+static void on_closed(uv_handle_t *handle) { client_free((Client *)handle); }
 
 /* All that is done on its behalf ends. */
 static void client_close(Client *c) {
@@ -162,7 +167,13 @@ static void client_close(Client *c) {
     *at = c->next;
     console.client_count--;
     while (c->requests != NULL) request_end(c->requests);
+    relay_forget(c);
     if (c->session_drop != NULL && c->session != NULL) c->session_drop(c->session);
+    if (c->away != NULL) {
+        c->away->gone(c);
+        client_free(c);
+        return;
+    }
     uv_close((uv_handle_t *)&c->pipe, on_closed); /* a write under way ends with an error first */
 }
 
@@ -180,6 +191,10 @@ static void on_written(uv_write_t *write, int status) {
 
 static void client_flush(Client *c) {
     if (c->writing || c->out.len == 0 || c->closing) return;
+    if (c->away != NULL) {
+        c->away->flush(c);
+        return;
+    }
     Text t = c->written;
     c->written = c->out;
     c->out = t;
@@ -208,7 +223,8 @@ static void tend(void *unused) {
         }
         if (c->doomed == NULL) client_flush(c);
         if (c->doomed != NULL && *c->doomed != '\0')
-            log_format(LOG_WARN, "", "console: a client of uid %u is dropped: %s", c->uid, c->doomed);
+            log_format(LOG_WARN, "", "console: a client of uid %u%s%s is dropped: %s", c->uid,
+                       c->node != NULL ? " at " : "", c->node != NULL ? c->node : "", c->doomed);
         if (c->doomed != NULL || (c->leaving && waiting(c) == 0 && (!c->half || c->requests == NULL)))
             client_close(c);
     }
@@ -309,6 +325,16 @@ static void on_connection(uv_stream_t *server, int status) {
     if (uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) < 0) c->doomed = "";
 }
 
+Client *client_new_away(const ClientAway *away, const char *node, unsigned uid) {
+    if (!console.open || console.client_count >= config.console_clients) return NULL;
+    Client *c = calloc(1, sizeof *c);
+    if (c == NULL) return NULL;
+    *c = (Client){.next = console.clients, .away = away, .node = node, .uid = uid};
+    console.clients = c;
+    console.client_count++;
+    return c;
+}
+
 /* ---- opening and closing ---- */
 
 static void open_on_loop(void *result) {
@@ -358,6 +384,7 @@ int console_open(const ConsoleOptions *options, char *err, size_t err_size) {
         if (code == 0) code = opened;
         if (code < 0) snprintf(err, err_size, "no console at %.300s: %s", console.path, uv_strerror(code));
         console.open = code == 0;
+        if (code == 0) away_open();
         if (code < 0) socket_remove(console.path, console.file);
     }
     if (code < 0 && options->path == NULL) {
@@ -371,9 +398,11 @@ static void close_on_loop(void *unused) {
     (void)unused;
     while (console.clients != NULL) {
         Client *c = console.clients;
-        if (!c->writing && c->doomed == NULL) client_flush(c); /* what fits the socket goes out at once */
+        /* what fits the socket goes out at once */
+        if (c->away == NULL && !c->writing && c->doomed == NULL) client_flush(c);
         client_close(c);
     }
+    away_close();
     uv_close((uv_handle_t *)&console.pipe, NULL);
     if (console.timer_open) uv_close((uv_handle_t *)&console.timer, NULL);
     console.timer_open = false;

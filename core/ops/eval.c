@@ -21,6 +21,7 @@
 #include "mail/atom.h"
 #include "mail/names.h"
 #include "mail/post.h"
+#include "ops/relay.h"
 #include "run/loop.h"
 #include "run/scheduler.h"
 
@@ -224,8 +225,7 @@ static int to_pid(lua_State *L) {
     size_t len;
     if (lua_islightuserdata(L, 1)) return lua_settop(L, 1), 1;
     const char *text = luaL_checklstring(L, 1, &len);
-    uint64_t pid = pid_parse(text, len);
-    if (pid == 0) pid = names_find(text, len);
+    uint64_t pid = relay_pid(text, len);
     if (pid == 0) return luaL_error(L, "no actor is named '%s', and it is no pid as <12.1>", text);
     lua_pushlightuserdata(L, (void *)(uintptr_t)pid);
     return 1;

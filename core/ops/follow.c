@@ -174,7 +174,7 @@ static void do_deadletters(Request *r) {
 }
 
 const Op ops_follow[] = {
-    {"log", do_log, false, {{"level", ARG_TEXT}, {"limit", ARG_INTEGER}}},
-    {"deadletters", do_deadletters, false, {{"limit", ARG_INTEGER}}},
-    {NULL, NULL, false, {{NULL, 0}}},
+    {"log", do_log, OP_ALL, {{"level", ARG_TEXT}, {"limit", ARG_INTEGER}}},
+    {"deadletters", do_deadletters, OP_ALL, {{"limit", ARG_INTEGER}}},
+    {NULL, NULL, 0, {{NULL, 0}}},
 };

@@ -379,11 +379,11 @@ static void do_ps(Request *r) {
 }
 
 const Op ops_inspect[] = {
-    {"node", do_node, false, {{NULL, 0}}},
-    {"nodes", do_nodes, false, {{NULL, 0}}},
-    {"memory", do_memory, false, {{NULL, 0}}},
-    {"names", do_names, false, {{"pattern", ARG_TEXT}, {"limit", ARG_INTEGER}}},
-    {"groups", do_groups, false, {{"pattern", ARG_TEXT}, {"limit", ARG_INTEGER}}},
-    {"ps", do_ps, false, {{"pattern", ARG_TEXT}, {"sort", ARG_TEXT}, {"limit", ARG_INTEGER}}},
-    {NULL, NULL, false, {{NULL, 0}}},
+    {"node", do_node, OP_ALL, {{NULL, 0}}},
+    {"nodes", do_nodes, OP_ALL, {{NULL, 0}}},
+    {"memory", do_memory, OP_ALL, {{NULL, 0}}},
+    {"names", do_names, OP_ALL, {{"pattern", ARG_TEXT}, {"limit", ARG_INTEGER}}},
+    {"groups", do_groups, OP_ALL, {{"pattern", ARG_TEXT}, {"limit", ARG_INTEGER}}},
+    {"ps", do_ps, OP_ALL, {{"pattern", ARG_TEXT}, {"sort", ARG_TEXT}, {"limit", ARG_INTEGER}}},
+    {NULL, NULL, 0, {{NULL, 0}}},
 };

@@ -442,10 +442,10 @@ static void do_gc(Request *r) {
 }
 
 const Op ops_look[] = {
-    {"state", do_state, false, {{"pid", ARG_PID | ARG_MUST}, {"path", ARG_TEXT}, {"depth", ARG_INTEGER},
+    {"state", do_state, 0, {{"pid", ARG_PID | ARG_MUST}, {"path", ARG_TEXT}, {"depth", ARG_INTEGER},
                                 {"limit", ARG_INTEGER}, {"within", ARG_INTEGER}}},
-    {"inbox", do_inbox, false, {{"pid", ARG_PID | ARG_MUST}, {"limit", ARG_INTEGER}, {"within", ARG_INTEGER}}},
-    {"info", do_info, false, {{"pid", ARG_PID | ARG_MUST}, {"within", ARG_INTEGER}}},
-    {"gc", do_gc, true, {{"pid", ARG_PID}, {"within", ARG_INTEGER}}},
-    {NULL, NULL, false, {{NULL, 0}}},
+    {"inbox", do_inbox, 0, {{"pid", ARG_PID | ARG_MUST}, {"limit", ARG_INTEGER}, {"within", ARG_INTEGER}}},
+    {"info", do_info, 0, {{"pid", ARG_PID | ARG_MUST}, {"within", ARG_INTEGER}}},
+    {"gc", do_gc, OP_CHANGES | OP_ALL, {{"pid", ARG_PID}, {"within", ARG_INTEGER}}},
+    {NULL, NULL, 0, {{NULL, 0}}},
 };

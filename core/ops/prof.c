@@ -73,5 +73,5 @@ static void do_prof(Request *r) {
 }
 
 const Op ops_prof[] = {
-    {"prof", do_prof, false, {{"seconds", ARG_INTEGER}, {"pid", ARG_PID}, {"rate", ARG_INTEGER}}},
-    {NULL, NULL, false, {{NULL, 0}}}};
+    {"prof", do_prof, 0, {{"seconds", ARG_INTEGER}, {"pid", ARG_PID}, {"rate", ARG_INTEGER}}},
+    {NULL, NULL, 0, {{NULL, 0}}}};

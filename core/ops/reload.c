@@ -1,13 +1,15 @@
-/* Ops that change the code: reload, rollback, versions. The rollout (actor/rollout) has a thread of its own, its end
- * comes back by the loop. */
+/* The rollout (actor/rollout) has a thread of its own, its end comes back by the loop. */
+#include "ops/reload.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
-#include "actor/outcome.h"
 #include "actor/rollout.h"
 #include "ground/map.h"
 #include "mail/pid.h"
 #include "mail/registry.h"
+#include "ops/client.h"
+#include "ops/concert.h"
 #include "ops/request.h"
 #include "run/loop.h"
 
@@ -22,7 +24,7 @@ typedef struct Rolling {
     char message[CHANGE_TEXT_MAX];
 } Rolling;
 
-static void write_report(Text *t, const Outcome *r) {
+void reload_put(Text *t, const Outcome *r) {
     const Change *c = r->change;
     char file[CHANGE_PATH_MAX], who[PID_TEXT_MAX], line[1024];
     int at;
@@ -84,11 +86,11 @@ static void on_done(void *context, const Outcome *report) { /* on the rollout's 
     rolling->ok = report->ok;
     if (report->ok) {
         json_open(&rolling->text, NULL, '{');
-        write_report(&rolling->text, report);
+        reload_put(&rolling->text, report);
         json_close(&rolling->text, '}');
     } else {
         json_open(&rolling->text, NULL, '{');
-        write_report(&rolling->text, report);
+        reload_put(&rolling->text, report);
         if (rolling->text.len > 0) /* members alone */
             memmove(rolling->text.bytes, rolling->text.bytes + 1, --rolling->text.len);
         memcpy(rolling->message, report->change->message, sizeof rolling->message);
@@ -100,6 +102,33 @@ static void on_done(void *context, const Outcome *report) { /* on the rollout's 
 }
 
 static void on_gone(void *state) { rollout_cancel(state); }
+
+/* ---- on all nodes ---- */
+
+static void concert_over(void *context, bool good, Text *report) {
+    Request *r = request_of(*(uint64_t *)context);
+    free(context);
+    if (r != NULL) request_put(r, good ? "value" : "error", report);
+    text_free(report);
+}
+
+static void concert_gone(void *context) { concert_cancel(context); }
+
+static void start_all(Request *r, const RolloutOptions *o) {
+    uint64_t *ticket = malloc(sizeof *ticket);
+    int err = UV_ENOMEM;
+    if (ticket != NULL) {
+        *ticket = request_ticket(r);
+        err = concert_start(o, (uint32_t)request_integer(r, "within", 0), concert_over, ticket);
+    }
+    if (err == 0) {
+        if (request_of(*ticket) != NULL) request_keep(r, ticket, concert_gone);
+        return;
+    }
+    free(ticket);
+    if (err == UV_EBUSY) request_error(r, "busy", "another reload is under way");
+    else request_error(r, "refused", "%s", uv_strerror(err));
+}
 
 /* "5%" or "3". */
 static bool read_canary(Request *r, RolloutOptions *o) {
@@ -177,6 +206,14 @@ static void start(Request *r, bool back) {
     }
     o.force = request_flag(r, "force") || o.fresh;
     if (!read_canary(r, &o) || !read_ms(r, "drain", &o.drain_ms) || !read_ms(r, "watch", &o.watch_ms)) return;
+    if (request_integer(r, "within", 0) > 3600000) {
+        request_error(r, "bad_request", "within: milliseconds, at most an hour");
+        return;
+    }
+    if (request_all(r)) {
+        start_all(r, &o);
+        return;
+    }
     Rolling *rolling = calloc(1, sizeof *rolling);
     if (rolling == NULL) {
         request_error(r, "refused", "out of memory");
@@ -267,11 +304,11 @@ static void do_versions(Request *r) {
 }
 
 const Op ops_reload[] = {
-    {"reload", do_reload, true,
+    {"reload", do_reload, OP_CHANGES | OP_LEADS,
      {{"module", ARG_TEXT}, {"in_flight", ARG_TEXT}, {"drain", ARG_INTEGER}, {"canary", ARG_ANY},
-      {"watch", ARG_INTEGER}, {"force", ARG_FLAG}, {"mode", ARG_TEXT}}},
-    {"rollback", do_rollback, true,
+      {"watch", ARG_INTEGER}, {"force", ARG_FLAG}, {"mode", ARG_TEXT}, {"within", ARG_INTEGER}}},
+    {"rollback", do_rollback, OP_CHANGES | OP_LEADS,
      {{"module", ARG_TEXT | ARG_MUST}, {"in_flight", ARG_TEXT}, {"drain", ARG_INTEGER}, {"canary", ARG_ANY},
-      {"watch", ARG_INTEGER}, {"mode", ARG_TEXT}}},
-    {"versions", do_versions, false, {{"module", ARG_TEXT}}},
-    {NULL, NULL, false, {{NULL, 0}}}};
+      {"watch", ARG_INTEGER}, {"mode", ARG_TEXT}, {"within", ARG_INTEGER}}},
+    {"versions", do_versions, OP_ALL, {{"module", ARG_TEXT}}},
+    {NULL, NULL, 0, {{NULL, 0}}}};

@@ -6,6 +6,8 @@
 #include "mail/names.h"
 #include "mail/pid.h"
 #include "ops/client.h"
+#include "ops/console.h"
+#include "ops/relay.h"
 
 #define REQUESTS_MOST 100 /* under way, of one client */
 #define LOGGED_MOST 400   /* bytes of a change's arguments in the log */
@@ -80,6 +82,11 @@ static void put_field(Request *r, const char *field, Text *value) {
 
 void request_more(Request *r, Text *piece) { put_field(r, "more", piece); }
 
+void request_put(Request *r, const char *field, Text *json) {
+    put_field(r, field, json);
+    if (strcmp(field, "more") != 0) request_end(r);
+}
+
 void request_value(Request *r, Text *value) {
     put_field(r, "value", value);
     request_end(r);
@@ -129,11 +136,16 @@ const char *request_text(const Request *r, const char *name, size_t *len) {
 uint64_t request_pid(Request *r, const char *name) {
     size_t len;
     const char *text = request_text(r, name, &len);
-    uint64_t pid = text != NULL ? pid_parse(text, len) : 0;
-    if (pid == 0 && text != NULL) pid = names_find(text, len);
-    if (pid == 0)
+    uint64_t pid = text != NULL ? relay_pid(text, len) : 0;
+    if (pid == 0) {
         request_error(r, "no_actor", "no actor is named '%.*s', and it is no pid as <12.1>",
                       (int)(len < 200 ? len : 200), text != NULL ? text : "");
+    } else if (pid_node(pid) != 0) {
+        char who[PID_TEXT_MAX];
+        pid_text(pid, who);
+        request_error(r, "no_actor", "%s is not of this node, %s", who, request_node()->node_name);
+        return 0;
+    }
     return pid;
 }
 
@@ -146,6 +158,8 @@ void *request_state(const Request *r) { return r->state; }
 
 uint64_t request_ticket(const Request *r) { return r->ticket; }
 
+uint64_t request_number(void) { return ++tickets; }
+
 void **request_session(Request *r, void (*drop)(void *kept)) {
     r->client->session_drop = drop;
     return &r->client->session;
@@ -154,6 +168,8 @@ void **request_session(Request *r, void (*drop)(void *kept)) {
 unsigned request_uid(const Request *r) { return r->client->uid; }
 
 const char *request_op(const Request *r) { return r->op->name; }
+
+bool request_all(const Request *r) { return r->all; }
 
 /* ---- frames in ---- */
 
@@ -210,7 +226,9 @@ static void log_change(const Request *r) {
     if (!log_enabled(LOG_INFO)) return;
     if (r->args != NULL) json_write(&t, r->args);
     bool cut = t.len > LOGGED_MOST;
-    log_format(LOG_INFO, "", "console: uid %u: %s %.*s%s", r->client->uid, r->op->name,
+    const char *node = r->client->node;
+    log_format(LOG_INFO, "", "console: uid %u%s%s: %s%s %.*s%s", r->client->uid, node != NULL ? " at " : "",
+               node != NULL ? node : "", r->op->name, r->all ? " on all nodes" : "",
                (int)(cut ? LOGGED_MOST : t.len), t.len > 0 ? t.bytes : "", cut ? "..." : "");
     text_free(&t);
 }
@@ -227,7 +245,7 @@ static void do_cancel(Request *r) {
     request_value(r, &t);
 }
 
-static const Op cancel = {"cancel", do_cancel, false, {{"id", ARG_ANY | ARG_MUST}}};
+static const Op cancel = {"cancel", do_cancel, 0, {{"id", ARG_ANY | ARG_MUST}}};
 
 void request_take(Client *c, const char *line, size_t len) {
     Json *values = NULL;
@@ -249,7 +267,8 @@ void request_take(Client *c, const char *line, size_t len) {
         c->leaving = true;
         goto done;
     }
-    const Json *id = json_get(values, "id"), *name = json_get(values, "op"), *args = json_get(values, "args");
+    const Json *id = json_get(values, "id"), *name = json_get(values, "op"), *args = json_get(values, "args"),
+               *on = json_get(values, "on");
     if (id == NULL || id->type != JSON_INTEGER) {
         request_complain(c, NULL, "bad_request", "a request wants an id, an integer");
         goto done;
@@ -272,6 +291,10 @@ void request_take(Client *c, const char *line, size_t len) {
         request_complain(c, &id->integer, "bad_request", "args must be an object");
         goto done;
     }
+    if (on != NULL && on->type != JSON_STRING && on->type != JSON_NULL) {
+        request_complain(c, &id->integer, "bad_request", "on must be a node's name, or \"*\" for all");
+        goto done;
+    }
     if (c->request_count >= REQUESTS_MOST && op != &cancel) {
         request_complain(c, &id->integer, "refused", "%d requests are under way, more than that are not taken",
                          REQUESTS_MOST);
@@ -288,7 +311,8 @@ void request_take(Client *c, const char *line, size_t len) {
     c->requests = r;
     c->request_count++;
     if (!check_args(r)) return;
-    if (op->changes) log_change(r);
+    if (relay_take(r, on != NULL && on->type == JSON_STRING ? on : NULL)) return;
+    if (op->how & OP_CHANGES) log_change(r);
     op->begin(r);
     return;
 done:

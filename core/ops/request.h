@@ -35,11 +35,16 @@ typedef struct OpArg {
     int kind;
 } OpArg;
 
+/* How an op is, added up. */
+#define OP_CHANGES 1 /* it is logged, with who asked */
+#define OP_ALL 2     /* it may be asked of all nodes: each answers for itself (ops/relay.h) */
+#define OP_LEADS 4   /* of all nodes, too, but its own `begin` sees to that: request_all */
+
 #define OP_ARGS_MAX 12
 typedef struct Op {
     const char *name;
     void (*begin)(Request *r);
-    bool changes;            /* it is logged, with the peer's uid */
+    int how;
     OpArg args[OP_ARGS_MAX]; /* up to the one without a name */
 } Op;
 
@@ -53,8 +58,8 @@ const Json *request_arg(const Request *r, const char *name); /* NULL: left out *
 int64_t     request_integer(const Request *r, const char *name, int64_t preset);
 bool        request_flag(const Request *r, const char *name);
 const char *request_text(const Request *r, const char *name, size_t *len); /* NULL: left out */
-/* The pid that an ARG_PID means, a name's holder. 0: there is none, and the request was ended with no_actor. The actor
- * may be dead. */
+/* The pid that an ARG_PID means, a name's holder; one of this node: what is meant for another is there, not here. 0:
+ * there is none, and the request was ended with no_actor. The actor may be dead. */
 uint64_t    request_pid(Request *r, const char *name);
 
 /* ---- answering ---- */
@@ -88,6 +93,7 @@ Request *request_of(uint64_t ticket); /* NULL: it is over */
 void   **request_session(Request *r, void (*drop)(void *kept));
 unsigned request_uid(const Request *r);
 const char *request_op(const Request *r);
+bool request_all(const Request *r); /* it is asked of all nodes */
 
 /* For console.c's own, and for who lists what there is. */
 struct ConsoleOptions;

@@ -49,5 +49,5 @@ static void do_tasks(Request *r) {
 }
 
 const Op ops_tasks[] = {
-    {"tasks", do_tasks, false, {{"pid", ARG_PID | ARG_MUST}, {"limit", ARG_INTEGER}, {"within", ARG_INTEGER}}},
-    {NULL, NULL, false, {{NULL, 0}}}};
+    {"tasks", do_tasks, 0, {{"pid", ARG_PID | ARG_MUST}, {"limit", ARG_INTEGER}, {"within", ARG_INTEGER}}},
+    {NULL, NULL, 0, {{NULL, 0}}}};

@@ -246,7 +246,7 @@ static void do_slow(Request *r) {
 const Op ops_top[] = {
     {"top",
      do_top,
-     false,
+     OP_ALL,
      {{"every", ARG_INTEGER}, {"sort", ARG_TEXT}, {"limit", ARG_INTEGER}, {"count", ARG_INTEGER}}},
-    {"slow", do_slow, false, {{"limit", ARG_INTEGER}}},
-    {NULL, NULL, false, {{NULL, 0}}}};
+    {"slow", do_slow, OP_ALL, {{"limit", ARG_INTEGER}}},
+    {NULL, NULL, 0, {{NULL, 0}}}};

@@ -150,6 +150,6 @@ static void do_trace(Request *r) {
 const Op ops_trace[] = {
     {"trace",
      do_trace,
-     false,
+     OP_ALL,
      {{"pid", ARG_PID}, {"behaviour", ARG_TEXT}, {"handler", ARG_TEXT}, {"limit", ARG_INTEGER}}},
-    {NULL, NULL, false, {{NULL, 0}}}};
+    {NULL, NULL, 0, {{NULL, 0}}}};

@@ -192,6 +192,6 @@ static void do_tree(Request *r) {
 }
 
 const Op ops_tree[] = {
-    {"tree", do_tree, false, {{"pid", ARG_PID}, {"limit", ARG_INTEGER}}},
-    {NULL, NULL, false, {{NULL, 0}}},
+    {"tree", do_tree, OP_ALL, {{"pid", ARG_PID}, {"limit", ARG_INTEGER}}},
+    {NULL, NULL, 0, {{NULL, 0}}},
 };

@@ -119,4 +119,4 @@ static void do_why(Request *r) {
     request_value(r, &t);
 }
 
-const Op ops_why[] = {{"why", do_why, false, {{"pid", ARG_PID | ARG_MUST}}}, {NULL, NULL, false, {{NULL, 0}}}};
+const Op ops_why[] = {{"why", do_why, 0, {{"pid", ARG_PID | ARG_MUST}}}, {NULL, NULL, 0, {{NULL, 0}}}};

@@ -4,8 +4,10 @@
  *
  *     wire.open(places, seed)   -> wire | nil, why it can't be here; the places are 10.77.0.1, 10.77.0.2 ...
  *     wire:namespace(place)     -> file descriptor, for process.start{netns =}
- *     wire:rule(from, to, {cut = true, loss = 0.2, delay = ms, jitter = ms, rate = bytes a second, queue = bytes})
- *                               for the packets of one direction from now on; {} is a perfect wire
+ *     wire:rule(from, to, {cut = true, loss = 0.2, delay = ms, jitter = ms, rate = bytes a second, queue = bytes,
+ *                          without = bytes})
+ *                               for the packets of one direction from now on; {} is a perfect wire. `without`: what
+ *                               begins with that, as what TCP carries, does not pass: the rest of its stream must wait
  *     wire:counts(from, to)     -> {packets =, bytes =, cut =, lost =, crowded =, overtook =}: what came in and what
  *                               became of it; overtook: handed on before one that had come earlier
  *     wire:close()
@@ -41,9 +43,12 @@
 #define PACKET_MOST 1500
 #define BATCH 32 /* packets of one place in one turn */
 #define QUEUE (256 * 1024)
+#define WITHOUT_MOST 16
 
 typedef struct Rule {
     bool cut;
+    unsigned char without[WITHOUT_MOST];
+    size_t without_len;
     double loss, delay, jitter, rate, queue; /* ns, bytes a second, bytes */
 } Rule;
 
@@ -134,6 +139,14 @@ static void hand_on(Wire *w, Way *way, uint64_t number, int to, const unsigned c
     if (write(w->taps[to], bytes, len) < 0) way->counts.crowded++;
 }
 
+/* What TCP carries in it begins with what may not pass. */
+static bool unwanted(const Rule *r, const unsigned char *p, size_t len) {
+    size_t head = (size_t)(p[0] & 15) * 4;
+    if (r->without_len == 0 || p[9] != 6 || len < head + 20) return false;
+    head += (size_t)(p[head + 12] >> 4) * 4;
+    return len >= head + r->without_len && memcmp(p + head, r->without, r->without_len) == 0;
+}
+
 /* A packet has come: it is lost, held back, or handed on. */
 static void judge(Wire *w, int from, const unsigned char *bytes, size_t len, uint64_t now) {
     uint32_t address;
@@ -146,7 +159,7 @@ static void judge(Wire *w, int from, const unsigned char *bytes, size_t len, uin
     uint64_t number = ++way->came, due = now;
     way->counts.packets++;
     way->counts.bytes += len;
-    if (r->cut) {
+    if (r->cut || unwanted(r, bytes, len)) {
         way->counts.cut++;
         return;
     }
@@ -378,6 +391,12 @@ static int wire_rule(lua_State *L) {
     lua_getfield(L, 4, "cut");
     Rule r = {.cut = lua_toboolean(L, -1), .loss = field(L, "loss", 0), .delay = field(L, "delay", 0) * 1e6,
               .jitter = field(L, "jitter", 0) * 1e6, .rate = field(L, "rate", 0), .queue = field(L, "queue", QUEUE)};
+    size_t len = 0;
+    lua_getfield(L, 4, "without");
+    const char *without = luaL_optlstring(L, -1, "", &len);
+    luaL_argcheck(L, len <= WITHOUT_MOST, 4, "without: 16 bytes at most");
+    memcpy(r.without, without, len);
+    r.without_len = len;
     pthread_mutex_lock(&w->lock);
     way->rule = r;
     pthread_mutex_unlock(&w->lock);

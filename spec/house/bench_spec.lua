@@ -1,6 +1,7 @@
 --- `throng bench`: the workloads run, check themselves, and say what they did.
 local cjson = require "cjson"
 local node = require "spec.support.node"
+local process = require "door.process"
 local catalogue = require "tools.bench.catalogue"
 local statistics = require "tools.bench.statistics"
 
@@ -49,6 +50,20 @@ describe("throng bench", function()
     assert.are.equal("msg/s", first.unit)
     assert.are.equal(first.sizes.guys * first.sizes.rounds, first.messages)
     assert.is_true(first.p50_ns > 0 and first.p50_ns <= first.p99_ns and first.p99_ns <= first.max_ns)
+  end)
+
+  it("lets two nodes talk by TLS, and leaves no certificates behind", function()
+    local tmp = process.mkdtemp()
+    local r = node.run {command = {"bench", "remote", "--tls", "--only", "trips,ask", "--scale", "0.002", "--repeat", "1", "--json"},
+                        env = {TMPDIR = tmp}, timeout = 120}
+    local line = cjson.decode(r.lines[1])
+    assert.are.equal("trips,ask,tls", line.variant)
+    assert.is_true(line.verified)
+    assert.is_nil(io.popen("ls " .. tmp):read "l")
+    process.remove_all(tmp)
+    r = node.run {command = {"bench", "remote", "--tls"}, env = {TMPDIR = "/nonexistent"}}
+    assert.are.equal(2, r.code)
+    assert.matches("throng bench: %-%-tls: mktemp %-d gives no folder for certificates", r.err)
   end)
 
   it("says of spawn what an actor takes at rest, and how fast they stop", function()

@@ -67,6 +67,11 @@ describe("the floors of core/", function()
     assert.are.equal(3, #r.lines)
   end)
 
+  it("keep OpenSSL's headers in one place", function()
+    local r = floors {["core/net/openssl.h"] = "#include <openssl/ssl.h>\n", ["core/net/tls.c"] = "#include <openssl/err.h>\n"}
+    assert.are.same({"core/net/tls.c:1: openssl/err.h stays in net/openssl.h"}, r.lines)
+  end)
+
   it("know every room: a new folder, and a header without its room, are breaches", function()
     local r = floors {["core/attic/box.c"] = "\n", ["core/run/ring.c"] = '#include "ring.h"\n#include "cellar/x.h"\n'}
     assert.are.same({

@@ -162,6 +162,43 @@ describe("a node that is lost", function()
     b:kill()
   end)
 
+  it("has perhaps not heard a kill or a stop: those are counted, until it says that they came", function()
+    local a = cluster.listen("a", FOUND .. [[
+      function Me:start() throng.watch_nodes(true) end
+      function Me:on_node(name, state)
+        if state == "down" then print("unconfirmed " .. throng.stats().net_unconfirmed) return end
+        self.echo = found("echo", name)
+        local first = self.echo:ask "victim"
+        throng.kill(first)
+        throng.await(first, 60000)
+        print "killed"
+      end
+      function Me:on_interrupt()
+        for i = 1, 5 do (i < 4 and throng.kill or throng.stop)(self.echo) end
+        print "sent"
+      end
+    ]], {"--set", "net.timeout=300"})
+    local function start()
+      local b = node.start {main = "echo.lua", options = {"--name", "b", "--join", a.address},
+        files = {["echo.lua"] = [[
+          local throng, Me = require 'throng', {}
+          function Me:init() throng.register "echo" end
+          function Me:on_victim() return throng.spawn "victim" end
+          return Me]], ["victim.lua"] = "return {}"}, env = {THRONG_RUN_DIR = cluster.dir()}}
+      a:read_until "killed"
+      return b
+    end
+    start():signal "TERM"
+    assert.are.equal("0", (a:read_until "unconfirmed (%d+)"))
+    local b = start()
+    b:freeze()
+    a:signal "INT"
+    a:read_until "sent"
+    local unconfirmed = tonumber((a:read_until "unconfirmed (%d+)")) -- of what was sent before, the request and the kill at most
+    assert(unconfirmed >= 5 and unconfirmed <= 7, unconfirmed)
+    b:kill()
+  end)
+
   it("does not take the memory of who floods it while it stands still, and loses nothing in silence", function()
     local a = cluster.listen("a", FOUND .. [[
       function Me:start() throng.watch_nodes(true) end

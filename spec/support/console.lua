@@ -37,17 +37,18 @@ function Client:frame(ms)
   return cjson.decode(line)
 end
 
-function Client:begin(op, args)
+--- `on`: a node of the cluster that is asked instead, or "*".
+function Client:begin(op, args, on)
   self.last = self.last + 1
-  self:send(cjson.encode {id = self.last, op = op, args = args} .. "\n")
+  self:send(cjson.encode {id = self.last, op = op, args = args, on = on} .. "\n")
   return self.last
 end
 
 --- Waits for the end of a request: the last frame, and its pieces.
-function Client:finish(id)
+function Client:finish(id, ms)
   local pieces = {}
   while true do
-    local frame, why = self:frame()
+    local frame, why = self:frame(ms)
     if not frame then error("the console closed: " .. why, 2) end
     if frame.id == id then
       if frame.more == nil then return frame, pieces end

@@ -44,7 +44,9 @@ function Traffic:launch(place, elsewhere)
   local options = {"--name", name, "--workers", "1", "--insecure", "--listen", address}
   -- Everybody joins the first, and that one the second: so whoever was lost finds one who is there.
   local joins = ("%s:%d"):format(self.net.address(place == 1 and 2 or 1), PORT)
-  for _, word in ipairs {"--join", joins, table.unpack(self.options)} do options[#options + 1] = word end
+  for _, words in ipairs {{"--join", joins}, self.options, self.options[name] or {}} do
+    for _, word in ipairs(words) do options[#options + 1] = word end
+  end
   local files = {}
   for _, module in ipairs(ACTORS) do files[module .. ".lua"] = read(FOLDER .. module .. ".lua") end
   local n = node.start {
@@ -59,7 +61,7 @@ end
 
 ---@param net table       of netns.open
 ---@param count integer   nodes: in places 1 to that
----@param options? string[] more options for each
+---@param options? string[] more options for each; and, by its name, for one: {"--set", "x=1", n2 = {"--set", "x=2"}}
 ---@param burst? integer  messages that each sends each other in 10 ms, at most; 8
 function traffic.start(net, count, options, burst)
   local home = process.mkdtemp()

@@ -51,7 +51,7 @@ end
 
 --- Certificates for both nodes, in a folder that is gone when what is returned is closed; or nil and what went wrong.
 local function make_certificates(program)
-  local pipe = assert(io.popen "mktemp -d")
+  local pipe = assert(io.popen "mktemp -d 2>/dev/null")
   local dir = pipe:read "l"
   if not pipe:close() or not dir then return nil, "mktemp -d gives no folder for certificates" end
   local folder = setmetatable({dir = quoted(dir)}, {__close = function(self) os.execute("rm -rf " .. self.dir) end})

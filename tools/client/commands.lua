@@ -20,12 +20,15 @@ local value = require "throng.client.value"
 ---@field live? boolean     goes on until it is cancelled, or --limit
 ---@field list? boolean     its pieces are what is asked for, its value is about them
 ---@field args? fun(args: table): table?, string?  changes what is asked; nil and why not
+---@field all? boolean     it may be asked of all nodes: --all
+---@field leads? boolean   of all nodes it has one answer, not one of each
 ---@field begin? fun(view: View): table  makes what shows the answer: {more = fun(piece), done = fun(value)}
 
 ---@class View              how and where something is shown
 ---@field out fun(line: string)
 ---@field paint fun(colour: string, text: string): string
 ---@field width integer?    of the terminal; nil: it is none
+---@field args table?       what was asked
 
 local commands = {list = {}, by_name = {}}
 
@@ -42,12 +45,48 @@ end
 
 local function nothing() end
 
+--- Of all nodes: which one a row is of.
+local NODE <const> = {"NODE", "on", colour = "cyan"}
+
+--- The rows of all nodes together: node by node, or by what they are sorted by, and no more than were asked for.
+---@return table columns, table rows, table about
+local function merged(columns, rows, about, args)
+  local place, order, sums, known = {}, {}, {count = 0, shown = 0}, false
+  for i, node in ipairs(about.nodes) do
+    place[node.on] = i
+    local its = type(node.value) == "table" and node.value or {}
+    known = known or its.count ~= nil
+    sums.count = sums.count + (tonumber(its.count) or 0)
+    sums.shown = sums.shown + (tonumber(its.shown) or tonumber(its.count) or 0)
+  end
+  for i, row in ipairs(rows) do order[row] = i end
+  local key = args.sort
+  table.sort(rows, function(a, b)
+    local x, y = key and tonumber(a[key]) or 0, key and tonumber(b[key]) or 0
+    if x ~= y then return x > y end
+    local p, q = place[a.on] or 0, place[b.on] or 0
+    if p ~= q then return p < q end
+    return order[a] < order[b]
+  end)
+  local limit = tonumber(args.limit)
+  if limit and #rows > limit then
+    for i = #rows, limit + 1, -1 do rows[i] = nil end
+    sums.shown = limit
+  end
+  return table.move(columns, 1, #columns, 2, {NODE}), rows, known and sums or nil
+end
+
 local function table_of(columns, footer)
   return function(view)
     local rows = {}
     return {
+      all = true,
       more = function(row) rows[#rows + 1] = row end,
       done = function(about)
+        local columns, rows = columns, rows -- luacheck: ignore
+        if type(about) == "table" and about.nodes then
+          columns, rows, about = merged(columns, rows, about, view.args or {})
+        end
         for _, line in ipairs(show.table(columns, rows, view.width, view.paint)) do view.out(line) end
         local last = footer and footer(about, rows)
         if last then view.out(view.paint("dim", last)) end
@@ -69,7 +108,9 @@ end
 --- The pieces line by line, as they come.
 local function line_of(text_of)
   return function(view)
-    return {more = function(piece) view.out(text_of(piece, view)) end, done = nothing}
+    return {all = true, done = nothing, more = function(piece)
+      view.out((piece.on and view.paint("cyan", show.clean(piece.on)) .. " " or "") .. text_of(piece, view))
+    end}
   end
 end
 
@@ -274,26 +315,28 @@ end
 
 --- The first piece counts, those that follow are letters.
 local function dead_letters(view)
-  local first = true
-  return {done = nothing, more = function(piece)
+  local counted_of = {}
+  return {all = true, done = nothing, more = function(piece)
+    local on = piece.on and view.paint("cyan", show.clean(piece.on)) .. " " or ""
+    local first = not counted_of[piece.on or ""]
+    counted_of[piece.on or ""] = true
     if first and type(piece.counts) == "table" then
       local parts = {}
       for _, reason in ipairs(sorted(piece.counts)) do
         local count = tonumber(piece.counts[reason])
         if count and count > 0 then parts[#parts + 1] = ("%s %s"):format(show.count(count), show.clean(reason)) end
       end
-      view.out(view.paint("dim", "so far: " .. (#parts > 0 and table.concat(parts, ", ") or "none")))
+      view.out(on .. view.paint("dim", "so far: " .. (#parts > 0 and table.concat(parts, ", ") or "none")))
     elseif not piece.reason then
       view.out(lost_line(piece, view) or fields(piece))
     else
-      local parts = {show.clock(piece.at), view.paint("red", show.clean(piece.reason or "?")),
+      local parts = {on .. show.clock(piece.at), view.paint("red", show.clean(piece.reason or "?")),
                      view.paint("bold", show.clean(piece.name or ""))}
       if piece.text and piece.text ~= "" then parts[#parts + 1] = "(" .. show.clean(piece.text) .. ")" end
       if piece.from then parts[#parts + 1] = "from " .. show.clean(piece.from) end
       if piece.to then parts[#parts + 1] = "to " .. show.clean(piece.to) end
       view.out(table.concat(parts, " "))
     end
-    first = false
   end}
 end
 
@@ -326,6 +369,19 @@ local function reloaded(view)
                      {"FROM", function(row) return short(row.from) end}, {"TO", function(row) return short(row.to) end},
                      {"ACTORS", "actors", show.count, right = true}}
     local rows = type(about.behaviours) == "table" and about.behaviours or {}
+    if type(about.nodes) == "table" then
+      table.insert(columns, 1, NODE)
+      for _, node in ipairs(about.nodes) do
+        if node.canary then view.out(show.clean(node.on .. ": " .. node.canary)) end
+        for _, row in ipairs(type(node.behaviours) == "table" and node.behaviours or {}) do
+          row.on = node.on
+          rows[#rows + 1] = row
+        end
+        for _, warning in ipairs(type(node.warnings) == "table" and node.warnings or {}) do
+          view.out(view.paint("yellow", ("warning: %s: %s"):format(show.clean(node.on), show.clean(warning))))
+        end
+      end
+    end
     for _, line in ipairs(show.table(columns, rows, view.width, view.paint)) do view.out(line) end
     for _, warning in ipairs(type(about.warnings) == "table" and about.warnings or {}) do
       view.out(view.paint("yellow", "warning: " .. show.clean(warning)))
@@ -352,17 +408,23 @@ end
 -- ---- the list ----
 
 local RELOAD <const> = {in_flight = "text", drain = "number", canary = "text", watch = "number", force = "flag",
-                        mode = "text"}
-local ROLLBACK <const> = {in_flight = "text", drain = "number", canary = "text", watch = "number", mode = "text"}
+                        mode = "text", within = "number"}
+local ROLLBACK <const> = {in_flight = "text", drain = "number", canary = "text", watch = "number", mode = "text",
+                          within = "number"}
 local PID <const> = {"pid"}
 local PID_OR_NOT <const> = {"pid", optional = true}
 local LIMIT <const> = {limit = "number"}
 local WITHIN <const> = {within = "number"}
 
+local ALL <const> = {}
+for _, name in ipairs {"ps", "top", "tree", "names", "groups", "node", "nodes", "memory", "gc", "reload", "rollback",
+                       "versions", "log", "trace", "deadletters", "slow"} do ALL[name] = true end
+
 local function add(group, name, words, help, more)
   local command = more or {}
   command.group, command.name, command.words, command.help = group, name, words, help
   command.options = command.options or {}
+  command.all = ALL[name] or false
   commands.list[#commands.list + 1] = command
   commands.by_name[name] = command
 end
@@ -414,9 +476,9 @@ add("change", "kill", {PID}, "ends it at once", {begin = done_word "killed"})
 add("change", "gc", {PID_OR_NOT}, "collects the garbage of one actor, or of all",
     {options = WITHIN, begin = changed_size})
 add("change", "reload", {{"module", rest = true, words = true, optional = true, title = "MODULE..."}},
-    "takes changed scripts into running actors", {options = RELOAD, begin = reloaded})
+    "takes changed scripts into running actors", {options = RELOAD, leads = true, begin = reloaded})
 add("change", "rollback", {{"module", rest = true, words = true, title = "MODULE..."}}, "the version before",
-    {options = ROLLBACK, begin = reloaded})
+    {options = ROLLBACK, leads = true, begin = reloaded})
 add("change", "versions", {{"module", optional = true}}, "versions of behaviours, and who runs them",
     {list = true, begin = table_of({{"NAME", "name", least = 8, colour = "bold"},
                                     {"VERSION", function(row) return short(row.version) end},
@@ -462,6 +524,7 @@ function commands.usage(command)
     local takes = kind == "flag" and "" or kind == "number" and " N" or kind == "size" and " SIZE" or " X"
     parts[#parts + 1] = ("[--%s%s]"):format(name:gsub("_", "-"), takes)
   end
+  parts[#parts + 1] = command.all and "[--on NODE|--all]" or "[--on NODE]"
   return table.concat(parts, " ")
 end
 
@@ -488,7 +551,12 @@ local function take_option(command, words, at, options, in_rest)
     return 1
   end
   local known = name:gsub("-", "_")
-  local kind = command.options[known]
+  if known == "all" and command.all then
+    if equals == "=" then return nil, "--all takes no value" end
+    options.on = "*"
+    return 1
+  end
+  local kind = known == "on" and "text" or command.options[known]
   if not kind then
     if in_rest then return 0 end
     return nil, ("%s has no option --%s"):format(command.name, show.clean(name))

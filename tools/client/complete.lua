@@ -87,7 +87,10 @@ function complete.begin(repl)
     if first then apply(repl, line, at, 0, own) end
     return
   end
-  session.conn:request("complete", {line = line, at = at, pid = session.at}, function() end,
+  local command = line:match("^(%a+)%s")
+  local lua = repl.chunk or not (command and commands.by_name[command] or command == "at")
+  local args = {line = line, at = at, pid = lua and session.at or nil, on = lua and session.on or nil}
+  session.conn:request("complete", args, function() end,
     function(answer, _, problem)
       if number ~= complete.number or terminal.now() > deadline then return end
       local now, cursor = editor.line()

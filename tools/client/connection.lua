@@ -129,6 +129,14 @@ local function flush(self)
   if self.sent > #self.outbox then self.outbox, self.sent = "", 1 end
 end
 
+--- Where a request goes stands among its arguments as `on`, and travels beside them.
+local function frame_of(id, op, args)
+  local rest = {}
+  for name, value in pairs(args) do rest[name] = value end
+  rest.on = nil
+  return json.encode {id = id, op = op, on = args.on, args = next(rest) and rest or nil}
+end
+
 --- Asks. `more(value, raw)` is called for each piece, `done(value, raw, error)` once; raw is the text of the value.
 ---@return integer id
 function Connection:request(op, args, more, done)
@@ -139,7 +147,7 @@ function Connection:request(op, args, more, done)
     return id
   end
   self.waiting[id] = {more = more, done = done}
-  self.outbox = self.outbox:sub(self.sent) .. json.encode({id = id, op = op, args = next(args) and args or nil}) .. "\n"
+  self.outbox = self.outbox:sub(self.sent) .. frame_of(id, op, args) .. "\n"
   self.sent = 1
   flush(self)
   return id

@@ -10,28 +10,34 @@ local GROUPS <const> = {
 
 local OWN <const> = {
   {"at [PID]", "evals go into that actor, between two messages, self in scope; alone: back"},
+  {"at @NODE", "all that follows goes to that node of the cluster; alone: back"},
   {"jobs, cancel [N]", "what goes on behind (&), and its end"},
   {"help [COMMAND]", "this, or more of one"},
   {"exit", "as Ctrl-D"},
 }
 
 local MORE <const> = {
-  at = "at [PID]\nEvals go into that actor's VM, between two of its messages; self is its self. The prompt shows it.\n"
+  at = "at [PID|@NODE]\n"
+    .. "Evals go into that actor's VM, between two of its messages; self is its self. The prompt shows it.\n"
+    .. "PID may be NAME@NODE, or <12.1@NODE>. at @NODE sends all that follows to that node of the cluster.\n"
     .. "at alone leaves.",
   help = "help [COMMAND]",
   jobs = "jobs\nWhat goes on behind: log, trace and deadletters with & behind them print while you type.",
   cancel = "cancel [N]\nEnds job N, or all.",
   exit = "exit\nLeaves, as Ctrl-D does. The node stays.",
-  eval = "throng eval [NODE] 'LUA' [--at PID] [--time MS] [--memory SIZE] [--output SIZE] [--depth N] [--within MS]\n"
+  eval = "throng eval [NODE] 'LUA' [--at PID] [--time MS] [--memory SIZE] [--output SIZE] [--depth N]\n"
+    .. "                    [--within MS] [--on NODE|--all]\n"
     .. "Evaluates, prints the values; exit code 1 if it fails. --json: as JSON.",
-  repl = "throng repl [NODE]\n"
+  repl = "throng repl [NODE] [--on NODE]\n"
     .. "A line whose first word is a command, with a space or the line's end behind it and no = next, runs it; all\n"
     .. "else is Lua, as is a line that begins with a space or =. The last value is _. An unfinished chunk goes on.\n"
     .. "From a pipe: chunks are evaluated in turn; exit code 1 if one failed.",
 }
 
 local OPTIONS <const> = {
-  limit = "how many rows at most", sort = "by which field", within = "milliseconds to wait for the actor",
+  on = "the node of the cluster that is asked", all = "all nodes: each row says whose it is",
+  limit = "how many rows at most", sort = "by which field",
+  within = "milliseconds to wait for the actor; of a reload of all nodes, until all are ready",
   depth = "how deep tables are shown", every = "milliseconds between two blocks", count = "blocks, then it ends",
   out = "the files' name, without .svg and .folded", rate = "samples a second", name = "the name it registers",
   in_flight = "drain or cancel: what is half done", drain = "milliseconds for that", mode = "code or vm",
@@ -70,6 +76,8 @@ function help.of(name, paint)
   local names = {}
   for option in pairs(command.options) do names[#names + 1] = option end
   table.sort(names)
+  names[#names + 1] = "on"
+  if command.all then names[#names + 1] = "all" end
   for _, option in ipairs(names) do
     if OPTIONS[option] then lines[#lines + 1] = ("  --%-9s %s"):format(option:gsub("_", "-"), OPTIONS[option]) end
   end

@@ -9,7 +9,7 @@ local terminal = require "throng.terminal"
 
 local EVAL <const> = {name = "eval", words = {{"code", rest = true, title = "'LUA'"}},
                       options = {at = "text", time = "number", memory = "size", output = "size", depth = "number",
-                      within = "number"}}
+                      within = "number"}, all = true}
 local REPL <const> = {name = "repl", words = {}, options = {}}
 
 local function wrong(text)
@@ -32,10 +32,12 @@ local function take_node(command, words)
     if not word.optional then needed = needed + 1 end
     most = word.rest and math.huge or most + 1
   end
-  local given = 0
-  for _, word in ipairs(words) do
-    if word:find("^%-%-") then break end
-    given = given + 1
+  local given, at = 0, 1
+  while at <= #words do
+    local name, equals = words[at]:match("^%-%-([%a][%w_-]*)(=?)")
+    local kind = name and (name == "on" and "text" or command.options[name:gsub("-", "_")])
+    if not name then given = given + 1 end
+    at = at + (kind and kind ~= "flag" and equals == "" and 2 or 1)
   end
   if command.name == "eval" and given == 1 then return nil end
   if connection.names_node(first) or given > most or (command.name == "eval" and given > 1) then
@@ -94,6 +96,6 @@ return function(_, name, ...)
     if why == "interrupted" then return 130 end
     return failed(why)
   end
-  if command == REPL then return require("throng.client.repl").run(conn) end
+  if command == REPL then return require("throng.client.repl").run(conn, args.on) end
   return single(command, conn, args, options)
 end

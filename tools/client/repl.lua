@@ -36,7 +36,8 @@ end
 
 function Repl:prompt()
   local session = self.session
-  local place = show.cut(self.target.name .. (session.at and ":" .. session.at_title or ""), 40)
+  local node = session.on and self.target.name .. "@" .. session.on or self.target.name
+  local place = show.cut(node .. (session.at and ":" .. session.at_title or ""), 40)
   if self.chunk then return colour_prompt(self, ("."):rep(math.max(2, terminal.width(place))), "dim") end
   if session.conn.over then return colour_prompt(self, place .. " (away)", "red") end
   return colour_prompt(self, place, "cyan")
@@ -57,14 +58,30 @@ function own.help(self, words)
   return true
 end
 
---- Evals go into that actor, or back into the shell.
+--- All that follows goes on to that node.
+local function at_node(self, name)
+  local session = self.session
+  local good, about = session:perform("node", {on = name}, function() end)
+  if not good then
+    if not self.typed then session.leave = session.leave or 1 end
+    return false, about
+  end
+  session.on, session.at, session.at_title = name, nil, nil
+  if name == session.conn.greeting.node then session.on = nil end
+  return true
+end
+
+--- Evals go into that actor, or back into the shell; "@NODE": all goes to that node.
 function own.at(self, words)
   local session = self.session
-  if #words > 1 then return false, "at: one PID, or nothing" end
+  if #words > 1 then return false, "at: one PID, or @NODE, or nothing" end
   if not words[1] then
+    if not session.at then session.on = nil end
     session.at, session.at_title = nil, nil
     return true
   end
+  local node = words[1]:match("^@(.+)$")
+  if node then return at_node(self, node) end
   local good, about = session:perform("info", {pid = words[1]}, function() end)
   if not good then -- in a script, what follows is meant for that actor and nobody else
     if not self.typed then session.leave = session.leave or 1 end
@@ -179,7 +196,7 @@ end
 
 local function went_away(self)
   self.away = true
-  self.session.at, self.session.at_title, self.session.background = nil, nil, {}
+  self.session.at, self.session.at_title, self.session.on, self.session.background = nil, nil, nil, {}
   self:notice(self.session.paint("red", ("node '%s' went away (%s); waiting for it, Ctrl-D leaves")
     :format(self.target.name, show.clean(self.session.conn.over))))
   self.try_at = terminal.now() + TRY_AGAIN
@@ -342,8 +359,10 @@ end
 local repl = {}
 
 --- Until its end: the exit code.
-function repl.run(conn)
+---@param on? string  a node that all goes on to
+function repl.run(conn, on)
   local self = setmetatable({session = session_of.new(conn), target = conn.target}, Repl)
+  self.session.on = on
   if terminal.is_terminal(0) and terminal.is_terminal(1) and editor.open() then return converse(self) end
   return read_script(self)
 end

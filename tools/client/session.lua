@@ -14,6 +14,7 @@ local session = {}
 ---@class Session
 ---@field conn Connection
 ---@field paint fun(colour: string, text: string): string
+---@field on? string        the node that requests go on to
 ---@field at? string        the actor that evals go into
 ---@field at_title? string
 ---@field leave? integer    an exit code: a signal wants the client to end
@@ -56,9 +57,9 @@ function Session:remark(text)
   io.stderr:write(show.painter(self.colour and terminal.is_terminal(2))("dim", show.clean(text)), "\n")
 end
 
-function Session:view()
+function Session:view(args)
   local width = self.terminal and terminal.size() or nil
-  return {out = function(line) self:out(line) end, paint = self.paint, width = width}
+  return {args = args, out = function(line) self:out(line) end, paint = self.paint, width = width}
 end
 
 --- Asks and waits. Ctrl-C cancels, and if the node does not take notice, gives up.
@@ -67,6 +68,7 @@ end
 ---@param every? number                                milliseconds that a wait takes at most
 ---@return boolean good, any value, string|table raw   false, the error, its text
 function Session:perform(op, args, more, tick, every)
+  args.on = args.on or self.on
   local answer, deadline, enough, interrupted, id
   local function finish(how)
     if deadline then return end
@@ -100,6 +102,23 @@ function Session:perform(op, args, more, tick, every)
   if interrupted then return false, {code = "cancelled", message = "interrupted"}, nil end
   if answer[3] then return false, answer[3], answer[2] end
   return true, answer[1], answer[2]
+end
+
+--- Were all nodes well? Complains of all that were not, but for the last, which is returned.
+---@return boolean good, table? problem
+function Session:judge(nodes)
+  local last
+  for _, node in ipairs(nodes) do
+    if type(node.error) == "table" then
+      if last then self:complain(last) end
+      last = node.error
+      last.code, last.message = tostring(last.code or "error"), tostring(last.message or last.code)
+      if not last.message:find("node " .. node.on .. ":", 1, true) then
+        last.message = ("node %s: %s"):format(node.on, last.message)
+      end
+    end
+  end
+  return last == nil, last
 end
 
 local function json_line(self, raw) self:out(raw:sub(1, 1) == "{" and raw or ('{"value":%s}'):format(raw)) end
@@ -139,8 +158,11 @@ local function run_json(self, command, args, options)
     local written, text, base = write_profile(result, options.out)
     if not written then return false, text end
     self:out(json.encode {samples = result.samples, folded = base .. ".folded", svg = base .. ".svg"})
-  elseif not command.list and raw then
+  elseif raw and (not command.list or args.on == "*") then
     json_line(self, raw)
+  end
+  if args.on == "*" and not command.leads and type(result) == "table" and type(result.nodes) == "table" then
+    return self:judge(result.nodes)
   end
   return true
 end
@@ -156,7 +178,7 @@ local function run_shown(self, command, args, options)
     self:out(text)
     return true
   end
-  local shown = command.begin(self:view())
+  local shown = command.begin(self:view(args))
   local limit, count = command.live and tonumber(args.limit), 0
   local good, result = self:perform(command.op or command.name, args, function(piece)
     if type(piece) ~= "table" then return end
@@ -165,14 +187,27 @@ local function run_shown(self, command, args, options)
     return limit and count >= limit
   end)
   if not good then return false, result end
-  shown.done(result)
-  return true
+  if args.on ~= "*" or type(result) ~= "table" or type(result.nodes) ~= "table" or command.leads then
+    shown.done(result)
+    return true
+  end
+  if shown.all then shown.done(result) end
+  for _, node in ipairs(result.nodes) do
+    if not shown.all and node.value ~= nil then
+      self:out(self.paint("cyan", show.clean(node.on)))
+      command.begin(self:view(args)).done(node.value)
+    end
+  end
+  return self:judge(result.nodes)
 end
 
 --- Runs a command that was parsed. What goes on until Ctrl-C ends well with it.
 ---@return boolean good, table? problem
 function Session:run(command, args, options)
   local how = options.json and run_json or run_shown
+  if command.either and args.on == "*" and args.pid then -- an actor is one node's
+    args.behaviour, args.pid = args.pid, nil
+  end
   local good, problem = how(self, command, args, options)
   if not good and command.either and problem.code == "no_actor" and args.pid then
     args.behaviour, args.pid = args.pid, nil
@@ -190,7 +225,8 @@ function Session:follow(command, args, notice)
   local number = 1
   while self.background[number] do number = number + 1 end
   local job = {command = command, number = number}
-  local view = self:view()
+  local view = self:view(args)
+  args.on = args.on or self.on
   view.out = function(line) notice(line) end
   local shown = command.begin(view)
   local limit, count = tonumber(args.limit), 0
@@ -225,13 +261,16 @@ end
 --- Evaluates; prints what it prints, and its values.
 ---@return boolean good, table? problem
 function Session:eval(code, options)
-  local args = {code = code, pid = options.at or self.at, time = options.time, memory = options.memory,
+  local all = options.on == "*"
+  local at = options.at or not options.on and self.at or nil
+  local args = {code = code, on = options.on, pid = at, time = options.time, memory = options.memory,
                 output = options.output, depth = options.depth, within = options.within}
   local open_line = false
   local good, result, raw = self:perform("eval", args, function(piece, text)
     if options.json then return json_line(self, text) end
     if type(piece) ~= "table" or piece.out == nil or terminal.pending() then return end
     local out = show.clean(piece.out, true)
+    if all then out = show.clean(piece.on) .. ": " .. out end
     if out ~= "" then open_line = out:sub(-1) ~= "\n" end
     self:write(out)
   end)
@@ -242,6 +281,22 @@ function Session:eval(code, options)
   if not good then
     if options.json and raw then self:out(('{"error":%s}'):format(raw)) end
     return false, result
+  end
+  if all and type(result) == "table" and type(result.nodes) == "table" then
+    if options.json then json_line(self, raw) end
+    for _, node in ipairs(options.json and {} or result.nodes) do
+      if type(node.value) == "table" then
+        local lines = value.lines(tostring(node.value.text or ""), nil, self.paint)
+        local name = self.paint("cyan", show.clean(node.on)) .. ": "
+        if #lines > 1 then
+          self:out(name)
+          name = ""
+        end
+        for _, line in ipairs(lines) do self:out(name .. line) end
+        if #lines == 0 then self:out(name) end
+      end
+    end
+    return self:judge(result.nodes)
   end
   if options.json then
     json_line(self, raw)

@@ -49,9 +49,48 @@ end
 
 local function block(piece, width, paint)
   piece = type(piece) == "table" and piece or {}
-  local lines = show.table(COLUMNS, piece.rows or {}, width, paint)
-  table.insert(lines, 1, headline(piece.node or {}, paint))
+  if not piece.heads then
+    local lines = show.table(COLUMNS, piece.rows or {}, width, paint)
+    table.insert(lines, 1, headline(piece.node or {}, paint))
+    return lines
+  end
+  local lines = {}
+  for i, head in ipairs(piece.heads) do lines[i] = headline(head, paint) end
+  local columns = table.move(COLUMNS, 1, #COLUMNS, 2, {{"NODE", "on", colour = "cyan"}})
+  for _, line in ipairs(show.table(columns, piece.rows, width, paint)) do lines[#lines + 1] = line end
   return lines
+end
+
+--- Of all nodes: the last piece of each, as one. `fresh` says that a round is full: this node has spoken twice.
+local function gatherer(args)
+  local last, spoken = {}, {}
+  local function picture()
+    local heads, rows, key = {}, {}, args.sort or "messages"
+    for name, piece in pairs(last) do
+      local head = {name = name}
+      for k, v in pairs(type(piece.node) == "table" and piece.node or {}) do head[k] = v end
+      heads[#heads + 1] = head
+      for _, row in ipairs(type(piece.rows) == "table" and piece.rows or {}) do
+        row.on = name
+        rows[#rows + 1] = row
+      end
+    end
+    table.sort(heads, function(a, b) return a.name < b.name end)
+    table.sort(rows, function(a, b)
+      local x, y = tonumber(a[key]) or -1, tonumber(b[key]) or -1
+      if x ~= y then return x > y end
+      if a.on ~= b.on then return a.on < b.on end
+      return tostring(a.pid) < tostring(b.pid)
+    end)
+    for i = #rows, (tonumber(args.limit) or 20) + 1, -1 do rows[i] = nil end
+    return {heads = heads, rows = rows}
+  end
+  return function(piece)
+    local fresh = spoken[piece.on] and picture()
+    if fresh then spoken = {} end
+    spoken[piece.on], last[piece.on] = true, piece
+    return fresh, picture
+  end
 end
 
 --- The columns that a line takes: what colours it does not count.
@@ -101,10 +140,13 @@ local function run_live(session, args)
     draw()
     while again do
       again = false
+      local gather = args.on == "*" and gatherer(args)
       local fine, trouble = session:perform("top", args, function(piece)
-        last = piece
+        local picture
+        if gather then picture = select(2, gather(piece)) end
+        last = picture and picture() or piece
         draw()
-        if left then
+        if left and (not gather or piece.on == session.conn.greeting.node) then
           left = left - 1
           return left <= 0
         end
@@ -142,14 +184,24 @@ function top.run(session, args)
   if session.terminal and terminal.is_terminal(0) then return run_live(session, args) end
   local width = session.terminal and terminal.size() or nil
   local left, first = tonumber(args.count), true
-  local good, problem = session:perform("top", args, function(piece)
+  local gather, picture = args.on == "*" and gatherer(args), nil
+  local function print_block(piece)
     if not first then session:out("") end
     first = false
     for _, line in ipairs(block(piece, width, session.paint)) do session:out(line) end
+  end
+  local good, result = session:perform("top", args, function(piece)
+    if gather then
+      piece, picture = gather(piece)
+      if not piece then return false end
+    end
+    print_block(piece)
     if left then left = left - 1 end
     return left and left <= 0
   end)
-  if not good then return false, problem end
+  if not good then return false, result end
+  if picture and (not left or left > 0) then print_block(picture()) end
+  if type(result) == "table" and type(result.nodes) == "table" then return session:judge(result.nodes) end
   return true
 end
 

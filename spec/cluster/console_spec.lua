@@ -1,0 +1,115 @@
+--- The console over the cluster when nodes go away, and when its clients do.
+local cluster = require "spec.support.cluster"
+local console = require "spec.support.console"
+
+local COUNTER <const> = [[
+  function Me:start() throng.register "counter" self.n = 0 throng.every(5, "tick") end
+  function Me:on_tick() self.n = self.n + 1 end
+]]
+local READY <const> = "function Me:on_ready() Me.start(self) print 'ready' end"
+
+local function connect(n) return console.connect(cluster.dir() .. "/" .. n.name .. ".sock") end
+
+local function sorted(rows, field)
+  local found = {}
+  for i, row in ipairs(rows) do found[i] = row[field] end
+  table.sort(found)
+  return found
+end
+
+describe("a console over three nodes", function()
+  local a, b, c, door
+
+  before_each(function()
+    local quick = {"--set", "net.timeout=2000", "--listen", "127.0.0.1:0"}
+    a = cluster.listen("a", COUNTER, {"--set", "net.timeout=2000"})
+    b = cluster.join(a, "b", READY .. COUNTER, quick)
+    c = cluster.join(a, "c", READY .. COUNTER, quick)
+    b:read_until "ready"
+    c:read_until "ready"
+    door = connect(a)
+    for _, n in ipairs {a, b, c} do -- all see all
+      local client = connect(n)
+      repeat local _, rows = client:ask "nodes" until #rows == 3
+      client:close()
+    end
+  end)
+  after_each(function()
+    for _, n in ipairs {a, b, c} do n:kill() end
+  end)
+
+  it("names who does not answer, and shows the others", function()
+    b:freeze()
+    local frame, rows = door:finish(door:begin("ps", {pattern = "counter"}, "*"))
+    assert.same({"a", "c"}, sorted(rows, "on"))
+    local seen = {}
+    for _, of in ipairs(frame.value.nodes) do seen[of.on] = of.error and of.error.code or of.value.count end
+    assert.same(1, seen.a)
+    assert.same(1, seen.c)
+    assert.truthy(seen.b == "timeout" or seen.b == "no_node")
+    b:signal "CONT"
+  end)
+
+  it("ends a stream with an error when its node is killed, and goes on with the others", function()
+    local one = door:begin("trace", {pid = "counter@b"})
+    local all = door:begin("trace", {behaviour = "main"}, "*")
+    local id, seen = nil, {}
+    repeat
+      local frame = door:frame()
+      if frame.id == all and frame.more then seen[frame.more.on] = true end
+      if frame.id == one and frame.more then id = one end
+    until id and seen.a and seen.b and seen.c
+    b:kill()
+    local over, later = nil, 0
+    repeat
+      local frame = door:frame()
+      if frame.id == one and frame.error then over = frame.error end
+      if over and frame.id == all and frame.more then later = later + 1 end
+      assert.is_nil(frame.id == all and frame.error or nil)
+    until over and later > 100
+    assert.equal("no_node", over.code)
+    assert.matches("^node b: there is no link to it", over.message)
+    door:begin("cancel", {id = all})
+    assert.equal("cancelled", door:finish(all).error.code)
+    assert.equal("no_actor", door:fails("info", {pid = "counter@b"}).code)
+  end)
+
+  it("ends what a client has begun elsewhere when he leaves, or his node does", function()
+    local function eight(client, on) -- all that there may be on one node
+      for _ = 1, 8 do client:begin("trace", {behaviour = "main"}, on) end
+      local seen, count = {}, 0
+      repeat
+        local frame = client:frame()
+        if frame.error then return false, frame.error end
+        if not seen[frame.id] then seen[frame.id], count = true, count + 1 end
+      until count == 8
+      return true
+    end
+    local function until_free(client, on)
+      for _ = 1, 1000 do
+        local good, why = eight(client, on)
+        if good then return end
+        assert.equal("refused", why.code)
+        client:close()
+        client = connect(on == "b" and c or b)
+      end
+      error "the traces of who has left go on"
+    end
+    assert.is_true(eight(door, "b"))
+    door:close()
+    until_free(connect(c), "b")
+    a:kill()
+    until_free(connect(b), "c")
+  end)
+
+  it("pauses what runs there while nobody reads here", function()
+    local id = door:begin("eval", {pid = "counter@b", time = 20000, output = 4 << 20,
+      code = "for i = 1, 4000 do print(('x'):rep(1000)) end return 'done'"})
+    local other = connect(a)
+    assert.equal(1, #select(2, other:ask("names", {pattern = "counter"}))) -- nobody else is held up
+    local frame, pieces = door:finish(id)
+    local size = 0
+    for _, piece in ipairs(pieces) do size = size + #piece.out end
+    assert.same({4000 * 1001, 1}, {size, frame.value.count})
+  end)
+end)
