@@ -268,8 +268,9 @@ static uint64_t decide(Conn *c, const Hello *theirs, uint64_t session, char why[
     }
     Conn *before = conn_of(l);
     if (before != NULL) {
-        /* It knows of ours, or does not know of it yet: this one is too much. Else it has lost the other. */
-        if (session == link_session(l) || clock_now() - conn_born(before) < YOUNG_MS * CLOCK_NS_PER_MS) return 0;
+        /* It knows of ours, or did not yet when it began with this one: this one is too much. Else it has lost the
+         * other. How long it took this one to get here says nothing. */
+        if (session == link_session(l) || conn_born(c) < conn_born(before) + YOUNG_MS * CLOCK_NS_PER_MS) return 0;
         conn_close(before, "it has connected anew");
     }
     return ++cluster.sessions;

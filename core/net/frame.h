@@ -3,6 +3,7 @@
  * First the handshake: frames of at most FRAME_HELLO_MAX bytes, each a length (4 bytes), a type (1 byte) and its body.
  *   1. Both say HELLO: who they are, and a nonce. Its first bytes stay as they are in every version to come.
  *   2. Both say PROOF: the HMAC of both HELLOs under the cluster's secret, so that neither can be replayed or mirrored.
+ *      (With TLS there need not be one: then both have proved before who they are.)
  *   3. The one whose name comes first decides: WELCOME with the number of this session, or REFUSED with why, as anybody
  *      may say instead of going on.
  * From then on the connection carries two lanes of bytes, in chunks: lane (1 byte), length (3 bytes), bytes. A lane is

@@ -446,13 +446,13 @@ function throng.stats() end
 ---                                none of its coroutines is in the middle of something; a way back leaves states as
 ---                                they are
 
----@field all? boolean            on all nodes that there is a link to, or on none: what is new in this node's files goes
----                                to them, and modules that are named are replaced whatever they were there
+---@field all? boolean            on all nodes that there is a link to, or on none: what is new in this node's files
+---                                goes to them, and modules that are named are replaced whatever they were there
 ---@field within? number          with `all`: how long all nodes have to be ready, in ms; 30 s if not given
 
----@class throng.ReloadReport     with `all`: besides, or instead, `nodes`, for each its name `on`, its `state` ("taken",
----                               "unchanged", "unknown") and its own report; `text`; and `on`, whose failure it is.
----                               `actor` is a text then
+---@class throng.ReloadReport     with `all`: besides, or instead, `nodes`, for each its name `on`, its `state`
+---                               ("taken", "unchanged", "unknown") and its own report; `text`; and `on`, whose
+---                               failure it is. `actor` is a text then
 ---@field ok boolean              false: the old code runs on, everywhere, and `stage` and `message` say why
 ---@field behaviours throng.Reloaded[] none: nothing has changed
 ---@field actors integer          how many took it
