@@ -134,6 +134,15 @@ describe("reload --all", function()
     assert.same({a = 3, c = 3}, sizes())
   end)
 
+  it("changes nobody when a node is killed that was ready, while others are not yet", function()
+    write(a, pet(2, SLOW))
+    local id = door:begin("reload", nil, "*")
+    b:read_until "all are ready here"
+    b:kill()
+    assert.matches("^node b: it is lost: no link to it is up any more %(the old code runs on", door:finish(id).error.message)
+    assert.same({a = 1, c = 1}, sizes())
+  end)
+
   it("changes nobody when the node that asks is killed", function()
     write(a, pet(2, "function Me:check() if throng.node() == 'b' then print 'checking' while true do end end end"))
     door:begin("reload", nil, "*")
