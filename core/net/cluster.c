@@ -21,6 +21,7 @@
 #include "net/directory.h"
 #include "net/gossip.h"
 #include "net/members.h"
+#include "net/roster.h"
 #include "net/secret.h"
 #include "net/targets.h"
 #include "net/watchers.h"
@@ -499,10 +500,16 @@ static void start(void *unused) {
     uv_timer_start(&cluster.tick, on_tick, 0, TICK_MS);
 }
 
+bool cluster_wanted(const ClusterOptions *o) { return o->listen != NULL || o->join != NULL || o->etcd != NULL; }
+
 int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
     memset(&cluster, 0, sizeof cluster);
     snprintf(cluster.ours.name, sizeof cluster.ours.name, "%s", o->name);
-    if (o->listen == NULL && o->join == NULL) return 0;
+    if (o->etcd == NULL && (o->etcd_ca != NULL || o->etcd_cert != NULL || o->etcd_key != NULL)) {
+        snprintf(err, err_size, "--etcd-ca, --etcd-cert and --etcd-key are for --etcd https://HOST:2379");
+        return UV_EINVAL;
+    }
+    if (!cluster_wanted(o)) return 0;
     cluster.listen_fd = -1;
     targets_open(may_leave(o));
     cluster.ours = (Hello){.version = FRAME_VERSION, .window = (uint64_t)config.net_window,
@@ -532,8 +539,11 @@ int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
               (size_t)secret_len, cluster.tls);
     groups_open(group_changed);
     directory_add(&gossip);
-    is_open = true;
-    return 0;
+    is_open = true; /* what is half open is closed by cluster_close, too */
+    if (o->etcd == NULL) return 0;
+    directory_add(&roster);
+    RosterOptions etcd = {o->etcd, {o->etcd_ca, o->etcd_cert, o->etcd_key}};
+    return roster_open(&etcd, &cluster.ours, err, err_size);
 fail:
     if (cluster.listen_fd >= 0) close(cluster.listen_fd);
     targets_close();
@@ -557,12 +567,13 @@ static void stop_taking(void *unused) {
         next = conn_next(c);
         if (!conn_is_up(c)) conn_close(c, "");
     }
+    directory_leave();
 }
 
 /* *arg: how many connections have not said all yet; then, they are told of the end. */
 static void count_unsaid(void *arg) {
     unsigned *left = arg;
-    *left = 0;
+    *left = !directory_left();
     for (Conn *c = conn_first(); c != NULL; c = conn_next(c)) {
         if (conn_link(c) == NULL) continue;
         link_confirm(conn_link(c));
@@ -588,6 +599,7 @@ static void stop(void *unused) {
         next = conn_next(c);
         conn_close(c, "this node ends");
     }
+    directory_stop();
     targets_close();
     if (!cluster.open) return; /* it was never started */
     cluster.open = false;
