@@ -20,7 +20,7 @@
 
 #define TICK_MS 20
 #define RENEWALS 5            /* in the time of a lease */
-#define RETRY_MS 250          /* for this node's name */
+#define RETRY_MS 250          /* of what etcd has refused, or of this node's name */
 #define READ_AGAIN_S 300      /* all of it: less than targets.c keeps what it has learned */
 #define SLACK_MS 2000         /* etcd lets a lease end a little late */
 #define FORGET_MS 60000       /* how long etcd is asked to forget a lease */
@@ -144,6 +144,11 @@ static void grant(void) {
     etcd_ask("/v3/lease/grant", &body, (uint64_t)config.etcd_ttl, granted, NULL);
 }
 
+/* It did not work: again, when whoever was asked has had time to find out what is wrong. */
+static void renew_soon(void) {
+    self.next_renew = clock_boot() + lease_ms() / (10 * RENEWALS) * CLOCK_NS_PER_MS;
+}
+
 /* The read behind a renewal. */
 static void confirmed(void *round, int err, const char *why, const Json *answer) {
     (void)why;
@@ -152,7 +157,10 @@ static void confirmed(void *round, int err, const char *why, const Json *answer)
     uint32_t count;
     if ((uintptr_t)round != self.round) return;
     self.renewing = false;
-    if (err < 0 || self.leaving || kv_term(answer) != self.term) return; /* next_renew is due already */
+    if (err < 0 || self.leaving || kv_term(answer) != self.term) {
+        renew_soon();
+        return;
+    }
     if (!lease_renew(lease_id(), lease_end(self.asked, self.ttl), clock_boot())) return;
     self.next_renew = self.asked + lease_ms() / RENEWALS * CLOCK_NS_PER_MS;
     const Json *pair = kv_pairs(answer, &count);
@@ -173,6 +181,7 @@ static void renewed(void *round, int err, const char *why, const Json *answer) {
     }
     if (result == NULL || kv_integer(result, "ID") != lease_id()) {
         self.renewing = false;
+        renew_soon();
         return;
     }
     self.ttl = kv_integer(result, "TTL");
@@ -325,6 +334,7 @@ static void page_read(void *unused, int err, const char *why, const Json *answer
     if (err < 0) {
         if (err == UV_EPROTO) log_format(LOG_WARN, "", "etcd refuses a read: %s", why);
         self.view = VIEW_NONE;
+        self.next_read = clock_boot() + RETRY_MS * CLOCK_NS_PER_MS;
         return;
     }
     if (self.revision == 0) self.revision = kv_revision(answer);
@@ -413,8 +423,9 @@ static void on_timer(uv_timer_t *timer) {
         etcd_unwatch();
         self.reread = false;
         self.view = VIEW_NONE;
+        self.next_read = now;
     }
-    if (has && self.view == VIEW_NONE && !etcd_is_away()) read_all();
+    if (has && self.view == VIEW_NONE && now >= self.next_read && !etcd_is_away()) read_all();
     else if (has && self.view == VIEW_READ && now >= self.next_watch) watch();
 }
 

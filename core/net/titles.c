@@ -477,24 +477,33 @@ int titles_release(const char *name, size_t len, uint64_t pid) {
     return say(release_job, name, len, pid, 0, 0);
 }
 
+/* Who has it, as far as we know; under the lock, and a good lease. 0: nobody. */
+static uint64_t holder(const Entry *e, int64_t *fence) {
+    if (e == NULL) return 0;
+    *fence = held(e) ? e->title->fence : e->fence;
+    return !held(e) ? e->pid : alive(e->title->pid) ? e->title->pid : 0;
+}
+
 int titles_find(const char *name, size_t len, uint64_t *pid, int64_t *fence) {
     if (directory_naming() == NULL) return UV_ENOTSUP;
-    int err = UV_ENOENT;
     pthread_mutex_lock(&lock);
-    Entry *e = find(name, len);
-    if (!lease_good()) {
-        err = UV_EHOSTUNREACH;
-    } else if (held(e)) {
-        *pid = e->title->pid;
-        *fence = e->title->fence;
-        err = alive(*pid) ? 0 : UV_ENOENT;
-    } else if (e != NULL && e->pid != 0) {
-        *pid = e->pid;
-        *fence = e->fence;
-        err = 0;
-    }
+    bool known = lease_good();
+    *pid = known ? holder(find(name, len), fence) : 0;
     pthread_mutex_unlock(&lock);
-    return err;
+    return *pid != 0 ? 0 : known ? UV_ENOENT : UV_EHOSTUNREACH;
+}
+
+int titles_list(void (*each)(void *context, const char *name, size_t len, uint64_t pid, int64_t fence), void *context) {
+    if (directory_naming() == NULL) return UV_ENOTSUP;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < room && lease_good(); i++)
+        for (Entry *e = buckets[i]; e != NULL; e = e->next) {
+            int64_t fence;
+            uint64_t pid = holder(e, &fence);
+            if (pid != 0) each(context, e->name, e->len, pid, fence);
+        }
+    pthread_mutex_unlock(&lock);
+    return 0;
 }
 
 int64_t titles_fence(const char *name, size_t len, uint64_t pid) {

@@ -35,6 +35,9 @@ int titles_find(const char *name, size_t len, uint64_t *pid, int64_t *fence);
 int titles_read(const char *name, size_t len, uint64_t asker, uint64_t ref, uint64_t deadline);
 /* The fence, if that actor holds the name at this moment, else 0. */
 int64_t titles_fence(const char *name, size_t len, uint64_t pid);
+/* All that are held, as far as we know; none while we can't know. `each` is called under the lock: it only takes down
+ * what it hears. UV_ENOTSUP, else 0. */
+int titles_list(void (*each)(void *context, const char *name, size_t len, uint64_t pid, int64_t fence), void *context);
 void titles_ended(uint64_t pid); /* it is dead; cheap if it held nothing */
 
 /* ---- for the directory ---- */

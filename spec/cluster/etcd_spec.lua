@@ -68,6 +68,8 @@ describe("nodes with --etcd", function()
     local b = etcd.node(e, "b", CLERK)
     assert.are.equal(fence, tonumber(b:read_until "lobby: <%d+%.%d+@a> (%d+)"))
     eval(b, "throng.register('lobby', {scope = 'cluster'})", "taken")
+    local list = node.run {command = {"names", "b", "--scope", "cluster", "--json"}, env = {THRONG_RUN_DIR = cluster.dir()}}
+    assert.are.same({"lobby", fence}, {list.json.name, list.json.fence}, list.out .. list.err)
     a:signal "TERM"
     a:wait()
     b:read_until "lobby: nil"
