@@ -26,6 +26,8 @@ local BACKOFF <const> = {at_once = 3, least = 10, most = 5000}
 ---@field missed table<integer, integer> the beats that were over when a Guy came for another, by number
 ---@field awaited table<integer, ref>    timers of Guys that are to come for others
 ---@field counting boolean the last beat is over
+---@field messages_before? integer handled by this node until the first beat; and until the last one was over:
+---@field messages_after? integer
 ---@field asking boolean   and Guys are asked
 local Region = flock.led_by {mailbox = {limit = 250000}} -- every Guy's answer may wait there at once
 
@@ -39,7 +41,7 @@ function Region:init(number, core, settings)
   self.pauses, self.missed, self.awaited = {}, {}, {}
   self.counting, self.asking = false, false
   flock.gather(self, self.guys, self.patience)
-  throng.send(core, "joined", number)
+  throng.send(core, "joined", number, throng.node())
 end
 
 --- A Guy, linked to us. One who has his name still is about to end: he was a Guy of the Region before us.
@@ -66,6 +68,7 @@ function Region:on_spawn(later, from)
 end
 
 function Region:on_tick(beat)
+  self.messages_before = self.messages_before or throng.stats().messages
   if self.loud then throng.log.info("tick", {beat = beat, guys = #self.members}) end
   flock.pass_on(self, "tick")
 end
@@ -125,7 +128,8 @@ function ask_all(self)
   local deadline = throng.now() + self.patience
 
   local function finish()
-    throng.send(self.leader, "counted", self.number, sum, missed, answers)
+    throng.send(self.leader, "counted", self.number, sum, missed, answers, throng.node(), self.messages_before,
+                self.messages_after)
     throng.send(self.leader, "taken", self.number)
   end
 
@@ -154,6 +158,7 @@ end
 --- The last beat is over, and hunger is to be counted, also of those who come for others.
 function Region:on_count()
   self.counting = true
+  self.messages_after = throng.stats().messages
   for number, timer in pairs(self.awaited) do
     throng.cancel(timer)
     bring_back(self, number)

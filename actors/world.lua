@@ -23,6 +23,10 @@ local settings = args.new {
    help = "who holds a beat up for longer is lost (10, and more for many Guys)"},
   {name = "restarts", type = "integer", default = 100, least = 0, most = 1000000,
    help = "more deaths within 5 seconds are too many: of Guys for a Region, of Regions for the world"},
+  {name = "spread", type = "flag", help = "put the Regions on all nodes of the cluster, in turn"},
+  {name = "nodes", type = "integer", default = 2, least = 1, most = 2000,
+   help = "with --spread: begin when so many nodes are there, this one too"},
+  {name = "requires", value = "KEY=VALUE,...", help = "with --spread: only on nodes that can all of that"},
   {name = "quiet", type = "flag", help = "log a status line a second, nothing else"},
   {name = "json", type = "flag", help = "print the result as one line of JSON; log no beats"},
 }
@@ -47,6 +51,10 @@ local settings = args.new {
 ---@field restarts integer    of Guys and Regions
 ---@field lost_count integer  Guys and Regions
 ---@field losses string[]     what became of the first few
+---@field where table<integer, string>    the node of each Region, by number
+---@field causes table<integer, string>   why each was lost last
+---@field lost_with table<string, integer> hunger that is gone, by cause
+---@field messages_of table<string, {first: integer, last: integer}> handled by other nodes, likewise
 ---@field began? number       when the first beat was sent
 ---@field ended? number       when the last beat was taken by all; the messages handled by the node at both moments:
 ---@field messages_before? integer
@@ -59,17 +67,71 @@ local function patience(values)
   return 10000 + values.regions * values.guys / 10 -- time to be born for all, if the machine is slow
 end
 
+--- "gpu=true,zone=eu" as spawn_with wants it. Nil and what is wrong.
+local function wanted_of(text)
+  local wanted = {}
+  for item in (text or ""):gmatch("[^,]+") do
+    local key, value = item:match("^([%w_.-]+)=(.+)$")
+    if not key then return nil, ("--requires '%s': KEY=VALUE[,KEY=VALUE...]"):format(text) end
+    if value == "true" or value == "false" then wanted[key] = value == "true"
+    else wanted[key] = value:find("^-?%d+$") and math.tointeger(tonumber(value)) or value end
+  end
+  return wanted
+end
+
+--- The nodes that are up and can what the Regions require, ours first.
+local function places(self)
+  local list = {}
+  for _, name in ipairs(throng.nodes()) do
+    local info, fits = throng.node_info(name), true
+    for key, value in pairs(self.wanted) do
+      fits = fits and info ~= nil and (info.can[key] == value or (value == false and info.can[key] == nil))
+    end
+    if info and fits then list[#list + 1] = name end
+  end
+  return list
+end
+
 local function build(self)
   local values = self.settings
   local ms = patience(values)
+  local nodes = values.spread and places(self) or nil
   flock.gather(self, values.regions, 3 * ms) -- a Region gets time to lose Guys that are stuck
   self.keeper = throng.spawn_with({name = "regions", link = true}, "regions", throng.self(), values.regions,
-    {guys = values.guys, patience = ms, loud = self.loud, restarts = values.restarts, within = WITHIN})
+    {guys = values.guys, patience = ms, loud = self.loud, restarts = values.restarts, within = WITHIN}, nodes,
+    self.wanted)
   if values.quiet then throng.every(STATUS_MS, "status") end
+end
+
+--- Builds it as soon as enough nodes are there.
+local function spread(self)
+  local values, up = self.settings, #throng.nodes()
+  if up >= values.nodes and #places(self) > 0 then
+    self.waiting = false
+    build(self)
+  else
+    self.waiting = true
+    throng.log.info("waiting for nodes", {up = up, wanted = values.nodes, able = #places(self)})
+  end
+end
+
+function Core:on_node(name, state)
+  if self.waiting then
+    spread(self)
+  elseif state == "down" then
+    local regions = 0
+    for _, node in pairs(self.where) do regions = regions + (node == name and 1 or 0) end
+    throng.log.warn("lost a node", {name = name, regions = regions})
+  end
 end
 
 function Core:init(...)
   local values, problem = settings:parse(...)
+  local wanted
+  if values and not values.help then
+    wanted, problem = wanted_of(values.requires)
+    if not wanted then values = nil end
+  end
   if not values then
     throng.log.error(("%s (--help shows the options)"):format(problem))
     throng.shutdown(2)
@@ -86,7 +148,12 @@ function Core:init(...)
     self.sent_at, self.latency, self.all_latency = {}, histogram.new(), histogram.new()
     self.hunger, self.excused, self.answers, self.restarts = 0, 0, 0, 0
     self.missed, self.lost_count, self.losses = {}, 0, {}
-    build(self)
+    self.where, self.causes, self.lost_with, self.messages_of = {}, {}, {}, {}
+    self.wanted = wanted
+    if not values.spread then return build(self) end
+    self.waiting = true
+    throng.watch_nodes(true)
+    spread(self)
   end
 end
 
@@ -148,7 +215,8 @@ function Core:took(number)
 end
 
 --- A Region is there, without Guys: one of the first, or one that comes for another.
-function Core:on_joined(number)
+function Core:on_joined(number, node)
+  self.where[number] = node
   local region, first = throng.sender(), self.taken[number] == nil
   throng.link(region)
   if first then flock.add(self, region, number) end
@@ -162,6 +230,9 @@ function Core:on_back(number)
   local former = flock.member(self, number)
   if former then flock.lose(self, former, "it was replaced") end -- its end is on its way
   flock.rejoin(self, region, number)
+  local cause = self.causes[number] or "regions that died"
+  local gone = (self.beat - (self.missed[number] or 0)) * self.settings.guys
+  self.lost_with[cause] = (self.lost_with[cause] or 0) + gone
   self.missed[number] = self.beat
   self.restarts = self.restarts + 1
   if self.finishing then
@@ -171,7 +242,16 @@ function Core:on_back(number)
   end
 end
 
-function Core:on_counted(number, hunger, missed, answers)
+--- What a Region knows of its node's messages: until the first beat, and until the last was over.
+local function note_messages(self, node, first, last)
+  if node == throng.node() or not first then return end
+  local seen = self.messages_of[node] or {first = first, last = last}
+  self.messages_of[node] = {first = math.min(seen.first, first), last = math.max(seen.last, last)}
+end
+
+function Core:on_counted(number, hunger, missed, answers, node, first, last)
+  note_messages(self, node, first, last)
+  if missed > 0 then self.lost_with["guys that died"] = (self.lost_with["guys that died"] or 0) + missed end
   self.hunger = self.hunger + hunger
   self.excused = self.excused + missed + answers * (self.missed[number] or 0)
   self.answers = self.answers + answers
@@ -187,6 +267,9 @@ function Core:on_replaced()
 end
 
 function Core:lost(number, pid, reason)
+  local node = self.where[number]
+  local with_it = reason == "noconnection" or (reason == "shutdown" and node ~= throng.node())
+  self.causes[number] = with_it and "node " .. node or "regions that died"
   throng.log.warn("lost a region", {region = number, pid = pid, reason = tostring(reason)})
   self:on_lost_guy(("region-%d: %s"):format(number, tostring(reason)))
 end
@@ -216,6 +299,10 @@ end
 
 --- Ctrl-C, or another wish that we end: no further beat, but those under way are taken and counted.
 function Core:on_interrupt(signal)
+  if self.waiting then
+    throng.log.error("interrupted before enough nodes were there")
+    return throng.shutdown(1)
+  end
   if not self.settings or self.counting then return end
   if self.loud then throng.log.info("interrupted", {signal = signal}) end
   self.last = self.beat
@@ -246,6 +333,7 @@ local function result(self)
   local stats = throng.stats()
   local seconds = self.began and self.ended and (self.ended - self.began) / 1000 or 0
   local messages = self.messages_before and self.messages_after - self.messages_before or 0
+  for _, seen in pairs(self.messages_of) do messages = messages + seen.last - seen.first end
   return {
     {"ticks", "%d", self.ticks}, {"guys", "%d", self.guys}, {"hunger_sum", "%d", self.hunger},
     {"messages", "%d", messages}, {"seconds", "%.6f", seconds},
@@ -256,18 +344,37 @@ local function result(self)
   }
 end
 
+--- How many Regions each node has.
+local function regions_of(self)
+  local regions = {}
+  for _, node in pairs(self.where) do regions[node] = (regions[node] or 0) + 1 end
+  return regions
+end
+
+local function list(counts, format)
+  local names, parts = {}, {}
+  for name in pairs(counts) do names[#names + 1] = name end
+  table.sort(names)
+  for i, name in ipairs(names) do parts[i] = format:format(counts[name], name) end
+  return table.concat(parts, ", ")
+end
+
 local function as_json(self, fields)
   local parts = {}
   for i, field in ipairs(fields) do parts[i] = ('"%s":' .. field[2]):format(field[1], field[3]) end
   if self.restarts > 0 then parts[#parts + 1] = ('"restarts":%d'):format(self.restarts) end
+  if self.settings.spread then parts[#parts + 1] = '"nodes":' .. require("cjson").encode(regions_of(self)) end
+  if next(self.lost_with) then parts[#parts + 1] = '"lost_with":' .. require("cjson").encode(self.lost_with) end
   if self.lost_count > 0 then parts[#parts + 1] = '"missing":' .. require("cjson").encode(self.losses) end
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
 local function as_text(self, fields)
   local parts = {}
-  if self.restarts > 0 then fields[#fields + 1] = {"restarts", "%d", self.restarts} end
   for i, field in ipairs(fields) do parts[i] = ("%s " .. field[2]):format(field[1]:gsub("_", " "), field[3]) end
+  if self.settings.spread then parts[#parts + 1] = "regions " .. list(regions_of(self), "%d on %s") end
+  if next(self.lost_with) then parts[#parts + 1] = "of lost " .. list(self.lost_with, "%d with %s") end
+  if self.restarts > 0 then parts[#parts + 1] = ("restarts %d"):format(self.restarts) end
   return table.concat(parts, ", ")
 end
 

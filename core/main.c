@@ -9,6 +9,7 @@
 #include "ground/config.h"
 #include "ground/log.h"
 #include "ground/version.h"
+#include "net/able.h"
 #include "net/certs.h"
 #include "node.h"
 #include "ops/command.h"
@@ -19,6 +20,7 @@
 static const char usage[] =
     "usage: throng run [OPTIONS] FILE [ARGS]    run the actor script FILE as the root of a node\n"
     "       throng run [OPTIONS] -m MODULE [ARGS]    the same with a module, by its require path\n"
+    "       throng run [OPTIONS] --listen|--join ... no script: a node for what others spawn on it\n"
     "       throng bench [NAME] [OPTIONS]       measure actors; throng bench --help tells more\n"
     "       throng test [OPTIONS] [DIR|FILE...] run specs of actors; throng test --help tells more\n"
     "       throng repl [NODE]                  talk to a running node: Lua and commands, typed or from a pipe\n"
@@ -51,6 +53,8 @@ static const char usage[] =
     "  --secret FILE      the cluster's secret; without it cluster.secret in the run directory\n"
     "  --tls-cert FILE --tls-key FILE --tls-ca FILE  connections are TLS; no secret is needed\n"
     "  --insecure         plain connections beyond loopback are fine\n"
+    "  --can KEY=VALUE[,KEY=VALUE]  what this node can, for spawns that require it: gpu=true,zone=eu,cores=8\n"
+    "  --own-files        run no code that other nodes send; they may spawn what is here in the same version\n"
     "\n"
     "ARGS are handed to the script's init as strings. Exit codes: what throng.shutdown was given,\n"
     "0 good, 1 the work failed, 2 wrong usage.\n";
@@ -103,8 +107,9 @@ static const char *value_of(const char *name, int argc, char **argv, int *at, in
 
 static int run(int argc, char **argv) {
     static const char *paths[PATHS_MOST];
+    static char can[ABLE_TEXT_MAX + 1];
     NodeOptions o = {.log_level = LOG_INFO, .paths = paths};
-    char err[256];
+    char err[512];
     bool module = false;
     int i = 0;
     for (; i < argc && argv[i][0] == '-' && argv[i][1] != '\0'; i++) {
@@ -120,6 +125,10 @@ static int run(int argc, char **argv) {
             break;
         }
         if (strcmp(option, "--help") == 0) return help();
+        if (strcmp(option, "--own-files") == 0) {
+            o.own_files = true;
+            continue;
+        }
         if (strcmp(option, "--watch") == 0) {
             o.watch = true;
             continue;
@@ -159,6 +168,9 @@ static int run(int argc, char **argv) {
             o.net.etcd_cert = value;
         } else if ((value = value_of("--etcd-key", argc, argv, &i, &missing)) != NULL) {
             o.net.etcd_key = value;
+        } else if ((value = value_of("--can", argc, argv, &i, &missing)) != NULL) {
+            if (able_add(can, value, err, sizeof err) < 0) return wrong("--can %s", err);
+            o.net.can = can;
         } else if ((value = value_of("--tls-cert", argc, argv, &i, &missing)) != NULL) {
             o.net.tls_cert = value;
         } else if ((value = value_of("--tls-key", argc, argv, &i, &missing)) != NULL) {
@@ -177,10 +189,14 @@ static int run(int argc, char **argv) {
                          : o.net.tls_ca == NULL ? "--tls-ca" : NULL;
     if (no_tls != NULL && (o.net.tls_cert != NULL || o.net.tls_key != NULL || o.net.tls_ca != NULL))
         return wrong("%s is missing: TLS wants --tls-cert, --tls-key and --tls-ca", no_tls);
-    if (i >= argc) return wrong(module ? "run: -m wants a module" : "run: which FILE?");
-    *(module ? &o.module : &o.file) = argv[i];
-    o.args = argv + i + 1;
-    o.arg_count = argc - i - 1;
+    bool serves = i >= argc && !module && (o.net.listen != NULL || o.net.join != NULL);
+    if (i >= argc && !serves)
+        return wrong(module ? "run: -m wants a module"
+                            : "run: which FILE? (with --listen or --join none is needed: it is there for others then)");
+    if (serves) o.module = "throng.serve", o.bare = true;
+    else *(module ? &o.module : &o.file) = argv[i];
+    o.args = argv + (serves ? i : i + 1);
+    o.arg_count = serves ? 0 : argc - i - 1;
     if (o.arg_count > 250) return wrong("more than 250 arguments for the script");
     return node_run(&o);
 }

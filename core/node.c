@@ -17,8 +17,10 @@
 #include "actor/rollout.h"
 #include "actor/source.h"
 #include "api/api.h"
+#include "api/delivery.h"
 #include "api/sandbox.h"
 #include "api/testing.h"
+#include "api/there.h"
 #include "ground/clock.h"
 #include "ground/config.h"
 #include "ground/pool.h"
@@ -26,6 +28,7 @@
 #include "mail/atom.h"
 #include "mail/payload.h"
 #include "mail/post.h"
+#include "net/able.h"
 #include "net/chase.h"
 #include "net/call.h"
 #include "net/titles.h"
@@ -33,6 +36,7 @@
 #include "ops/console.h"
 #include "ops/voice.h"
 #include "ops/watch.h"
+#include "run/aside.h"
 #include "run/loop.h"
 #include "run/scheduler.h"
 
@@ -183,7 +187,7 @@ static int start_root(const NodeOptions *o) {
     for (int i = 0; i < o->path_count; i++)
         if (source_add_dir(o->paths[i]) < 0) return complain("out of memory");
     char *dir = slash == NULL ? strdup(".") : strndup(o->file, slash == o->file ? 1 : (size_t)(slash - o->file));
-    int err = dir != NULL ? source_add_dir(dir) : UV_ENOMEM;
+    int err = dir == NULL ? UV_ENOMEM : o->bare ? 0 : source_add_dir(dir);
     free(dir);
     if (err < 0) return complain("out of memory");
     err = o->file != NULL ? behaviour_file(o->file, &b, text, sizeof text)
@@ -209,6 +213,7 @@ static void run_until_over(void) {
     pthread_mutex_lock(&node.lock);
     while (!node.over) pthread_cond_wait(&node.changed, &node.lock);
     pthread_mutex_unlock(&node.lock);
+    there_end();
     if (!wait_for_all(MESSAGE_STOP, config.stop_timeout)) {
         log_format(LOG_WARN, "", "%zu actors did not stop in %lld ms: killed", registry_count(),
                    (long long)config.stop_timeout);
@@ -239,6 +244,8 @@ int node_run(const NodeOptions *o) {
     pthread_cond_init(&node.changed, &monotonic);
     if ((err = log_open(o->log_level, STDERR_FILENO)) < 0) goto no_log;
     if (o->tests) testing_open();
+    able_open(o->name != NULL ? o->name : "throng", o->net.can != NULL ? o->net.can : "");
+    if (clustered) source_keep_texts();
     post_open((PostCalls){actor_wake, clustered ? cluster_send : NULL, clustered ? chase_later : NULL});
     behaviour_open(api_open_vm);
     actor_open((ActorCalls){api_open_vm, on_ended, sandbox_push_globals, sandbox_swap_globals});
@@ -248,6 +255,8 @@ int node_run(const NodeOptions *o) {
     if (err < 0) goto no_loop;
     net.name = o->name != NULL ? o->name : "throng";
     if ((err = cluster_open(&net, text, sizeof text)) < 0) goto no_scheduler;
+    delivery_open(net.name, o->own_files);
+    there_open();
     err = scheduler_open(workers, (int)config.sched_spares, (uint64_t)config.sched_seed,
                          (SchedulerCalls){clustered ? run_and_flush : actor_run, vm_interrupt, pool_thread_end,
                                           o->tests ? testing_at_rest : NULL, gauge_ran});
@@ -265,6 +274,7 @@ int node_run(const NodeOptions *o) {
     }
     watch_close();
     console_close();
+    aside_close(pool_thread_end);
     rollout_close(); /* nobody begins one any more */
     concert_close();
     voice_close();
@@ -280,6 +290,7 @@ no_scheduler:
     call_close();
     testing_close();
     loop_close(); /* it posts to actors and wakes them: so it goes before both */
+    delivery_close();
     discard_all();
     scheduler_free();
     cluster_free();

@@ -17,6 +17,8 @@ typedef struct NodeOptions {
     bool watch;         /* what is saved is reloaded: see ops/watch.h */
     char **args;      /* its init's arguments */
     int arg_count;
+    bool bare;          /* ... but no directory is looked in, other than `paths` */
+    bool own_files;     /* no code of other nodes runs here: see api/delivery.h */
     ClusterOptions net; /* its `name` is set by node_run */
     bool tests; /* a node for specs: `throng test` */
 } NodeOptions;

@@ -234,7 +234,7 @@ int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Messa
     a->runnable_end = &a->runnable;
     a->vm.grants = o->grants;
     a->vm.arena.limit = a->memory_limit = o->memory != 0 ? o->memory : (size_t)config.actor_memory;
-    if (spawner != NULL) a->parent = spawner->pid; /* from registry_add on, others may look */
+    a->parent = spawner != NULL ? spawner->pid : o->parent; /* from registry_add on, others may look */
     a->may_grant = o->grants | o->may_grant;
     int err = registry_add(a, (uint32_t)limit, full, (size_t)config.actors_limit, &a->slot);
     if (err < 0) {
@@ -257,6 +257,7 @@ int actor_spawn(const Behaviour *b, const ActorOptions *o, Actor *spawner, Messa
                 goto fail;
         }
     }
+    if (o->before != NULL && (err = o->before(o->context, a)) < 0) goto fail;
     start->from = a->parent;
     start->ref = o->wait_ref;
     start->to = a->pid;

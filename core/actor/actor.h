@@ -131,6 +131,7 @@ typedef struct Actor { /* what every turn needs comes first */
     uint64_t born;     /* clock_now time of its spawn */
     const Behaviour *older; /* the version before this one, of fibers that are old */
     uint32_t old_count;     /* how many of them there are */
+    struct Foreseen *foreseen; /* fiber.c's */
     uint64_t noted;    /* with WATCH_NOTED: when its handler had begun at the latest */
     _Atomic uint64_t longest;        /* ns of its slowest handler, as far as that is known. See gauge.h */
     _Atomic(struct Timing *) timing; /* NULL until it was timed once */
@@ -159,6 +160,11 @@ typedef struct ActorOptions {
     bool link, monitor;     /* with the spawner */
     uint32_t restarts;      /* how many it replaces, one after the other: for crash reports */
     uint64_t wait_ref;      /* not 0: a request of the spawner that init's end answers */
+    uint64_t parent;        /* if the spawner is NULL: an actor on another node, or 0 */
+    /* Called when all is done but its first turn, with a pid that takes messages: nobody runs it yet. Not 0: it is not
+     * born. */
+    int (*before)(void *context, struct Actor *a);
+    void *context;
 } ActorOptions;
 
 /* Makes an actor; init gets `start` (kind MESSAGE_START; taken on success). `spawner` may be NULL. *monitor_ref with

@@ -56,7 +56,8 @@ int behaviour_require(lua_State *L, const char *name, const Source **out, char *
                 *out = b->uses[i];
                 return 0;
             }
-        return source_find(name, out, err, err_size);
+        return b->source->origin != NULL ? source_for(b->source->origin, name, out, err, err_size)
+                                         : source_find(name, out, err, err_size);
     }
     Trial *t = (Trial *)vm_of(L);
     int result = t->how != NULL ? t->how->find(t->how->context, name, out, err, err_size)
@@ -185,7 +186,7 @@ int behaviour_find(const char *name, const Behaviour **out, char *err, size_t er
     int result = 0;
     pthread_mutex_lock(&lock);
     for (Behaviour *b = known; b != NULL; b = b->next)
-        if (!b->retired && strcmp(b->source->name, name) == 0) {
+        if (!b->retired && b->source->origin == NULL && strcmp(b->source->name, name) == 0) {
             *out = b;
             goto end;
         }
@@ -259,6 +260,97 @@ void behaviour_become(const BehaviourPair *pairs, size_t count, bool back) {
             if (!to->uses[u]->built_in) source_become(to->uses[u]);
     }
     pthread_mutex_unlock(&lock);
+}
+
+/* ---- of other nodes ---- */
+
+size_t behaviour_files(const Behaviour *b, const Source **out, size_t most) {
+    size_t count = 0;
+    for (size_t i = 0; i <= b->use_count; i++) {
+        const Source *s = i == 0 ? b->source : b->uses[i - 1];
+        if (s->built_in) continue;
+        if (count < most) out[count] = s;
+        count++;
+    }
+    return count;
+}
+
+static bool has_file(const Behaviour *b, const BehaviourFile *f) {
+    for (size_t i = 0; i < b->use_count; i++)
+        if (source_is(b->uses[i], f->hash, f->size) && strcmp(b->uses[i]->name, f->name) == 0) return true;
+    return false;
+}
+
+static bool has_files(const Behaviour *b, const BehaviourFile *files, size_t count) {
+    if (behaviour_files(b, NULL, 0) != count || !source_is(b->source, files[0].hash, files[0].size)) return false;
+    for (size_t i = 1; i < count; i++)
+        if (!has_file(b, &files[i])) return false;
+    return true;
+}
+
+static bool is_from(const Behaviour *b, const char *origin) {
+    const char *its = b->source->origin;
+    return origin == NULL ? its == NULL : its != NULL && strcmp(its, origin) == 0;
+}
+
+/* Of those that came from its node under its name. Under the lock. */
+static void retire_others(const Behaviour *current) {
+    for (Behaviour *b = known; b != NULL; b = b->next)
+        if (is_from(b, current->source->origin) && strcmp(b->source->name, current->source->name) == 0)
+            b->retired = b != current;
+}
+
+int behaviour_match(const char *origin, const char *name, const BehaviourFile *files, size_t count,
+                    const Behaviour **out) {
+    if (pthread_mutex_trylock(&lock) != 0) return UV_EBUSY;
+    const Behaviour *b = known;
+    for (; b != NULL; b = b->next) {
+        if (strcmp(b->source->name, name) != 0 || !is_from(b, origin)) continue;
+        if (count == 0 ? !b->retired : has_files(b, files, count)) break;
+    }
+    if (b != NULL && origin != NULL) retire_others(b);
+    pthread_mutex_unlock(&lock);
+    *out = b;
+    return b != NULL ? 0 : UV_ENOENT;
+}
+
+typedef struct Arrival {
+    const Source *const *set;
+    size_t count;
+    char *missing; /* the first module that is not there */
+} Arrival;
+
+static int find_arrived(void *context, const char *name, const Source **out, char *err, size_t err_size) {
+    const Arrival *a = context;
+    for (size_t i = 0; i < a->count; i++)
+        if (strcmp(a->set[i]->name, name) == 0) {
+            *out = a->set[i];
+            return 0;
+        }
+    int result = source_for(a->set[0]->origin, name, out, err, err_size);
+    if (result == 0 && (*out)->built_in) return 0;
+    if (result == 0) { /* a module that came with another: which version belongs here only its node knows */
+        snprintf(err, err_size, "no module '%s' has come with '%s'", name, a->set[0]->name);
+        result = UV_ENOENT;
+    }
+    if (result == UV_ENOENT && a->missing[0] == '\0') snprintf(a->missing, 256, "%s", name);
+    return result;
+}
+
+static void look_at_nothing(void *context, lua_State *L, const Behaviour *b) { (void)context, (void)L, (void)b; }
+
+int behaviour_arrive(const Source *const *set, size_t count, const Behaviour **out, char missing[256], char *err,
+                     size_t err_size) {
+    Arrival arrival = {set, count, missing};
+    const BehaviourTrial trial = {find_arrived, look_at_nothing, &arrival};
+    missing[0] = '\0';
+    int result = behaviour_try(set[0], &trial, out, err, err_size);
+    if (result == 0) {
+        pthread_mutex_lock(&lock);
+        retire_others(*out);
+        pthread_mutex_unlock(&lock);
+    }
+    return result < 0 && missing[0] != '\0' ? UV_ENOENT : result;
 }
 
 void behaviour_close(void) {

@@ -85,5 +85,31 @@ static inline const Behaviour *behaviour_newest(const Behaviour *b) {
     while ((other = atomic_load_explicit(&b->instead, memory_order_acquire)) != NULL) b = other;
     return b;
 }
+
+/* ---- of other nodes ----
+ *
+ * Code that came from another node stands beside ours, also under the same names: behaviour_find never leads to it. Of
+ * those that came from one node under one name the last one that was asked for is current. */
+
+typedef struct BehaviourFile { /* one text: of a set, the behaviour's own comes first */
+    const char *name;
+    uint64_t hash;
+    size_t size;
+} BehaviourFile;
+
+#define BEHAVIOUR_FILES_MAX 250
+
+/* Its files, its own first, then those of the modules that it requires; what is part of the program is left out. How
+ * many there are; `out` gets `most` at most. */
+size_t behaviour_files(const Behaviour *b, const Source **out, size_t most);
+/* One of ours or, if there is an `origin`, of that node's with exactly these files, in any order but for the first;
+ * with no files, the current one of that name. One of another node's is current from then on. Never waits:
+ * UV_EBUSY, one is tried out just now; UV_ENOENT. */
+int  behaviour_match(const char *origin, const char *name, const BehaviourFile *files, size_t count,
+                     const Behaviour **out);
+/* Tries out what came from another node: set[0] is the behaviour's own text. Errors as behaviour_find; UV_ENOENT: the
+ * body requires what is not in the set (nor in the program), its name is in `missing`. */
+int  behaviour_arrive(const Source *const *set, size_t count, const Behaviour **out, char missing[256], char *err,
+                      size_t err_size);
 void behaviour_close(void);
 #endif

@@ -49,6 +49,11 @@ static const Source *fresh_of(const Change *c, const Source *s) {
     return s;
 }
 
+/* It came from the node that sends the parcel: it is its file that has changed. */
+static bool is_of_sender(const Change *c, const Source *s) {
+    return c->parcel != NULL && c->parcel->from != NULL && s->origin != NULL && strcmp(s->origin, c->parcel->from) == 0;
+}
+
 /* *out: as its file is now. */
 static int renew(Change *c, const Source *s, const Source **out) {
     const Source *fresh = fresh_of(c, s);
@@ -56,7 +61,8 @@ static int renew(Change *c, const Source *s, const Source **out) {
     *out = fresh;
     if (fresh != s) return 0;
     const ParcelItem *item = parcel_find(c->parcel, s->name);
-    if (item != NULL && !c->parcel->any_version && !s->built_in && item->was != 0 && s->hash != item->was &&
+    if (s->origin != NULL && !is_of_sender(c, s)) item = NULL; /* another node's, perhaps of the same name */
+    if (item != NULL && s->origin == NULL && !c->parcel->any_version && !s->built_in && item->was != 0 && s->hash != item->was &&
         s->hash != item->hash)
         return fail(c, UV_EINVAL, STAGE_NONE, "its module '%s' (%s) is not the one that has changed: it may be another "
                     "of that name. If it is to be replaced, name it", s->name, s->path);
@@ -199,8 +205,19 @@ static void look(void *context, lua_State *L, const Behaviour *b) {
 
 static int find(void *context, const char *name, const Source **out, char *err, size_t err_size) {
     Change *c = context;
-    const Source *s;
-    int result = source_find(name, &s, err, err_size);
+    const Source *s = NULL;
+    int result = 0;
+    if (c->tried->source->origin != NULL) { /* its names mean what they mean on the node that it came from */
+        for (size_t u = 0; u < c->tried->use_count && s == NULL; u++)
+            if (strcmp(c->tried->uses[u]->name, name) == 0) s = c->tried->uses[u];
+        const ParcelItem *fresh = s == NULL ? parcel_find(c->parcel, name) : NULL;
+        if (fresh != NULL)
+            return source_add(c->tried->source->origin, name, fresh->path, fresh->text, fresh->len, out, err, err_size);
+        if (s == NULL) result = source_for(c->tried->source->origin, name, &s, err, err_size);
+        if (result == 0 && (result = renew(c, s, out)) < 0) snprintf(err, err_size, "%s", c->message);
+        return result;
+    }
+    result = source_find(name, &s, err, err_size);
     const ParcelItem *item = result == UV_ENOENT ? parcel_find(c->parcel, name) : NULL;
     if (item != NULL) return source_bring(name, item->path, item->text, item->len, out, err, err_size);
     if (result < 0) return result;
@@ -218,6 +235,22 @@ static bool has_name(const Behaviour *b, const char *const *names, size_t count)
     return false;
 }
 
+/* Spawns take it, and it is of our files: what came from other nodes has none here. */
+static bool is_ours(const Behaviour *b) { return b->source->origin == NULL && behaviour_state(b).current; }
+
+/* May a change concern it? With a parcel also what came from its sender: each version that nothing has replaced. */
+static bool takes_part(const Change *c, const Behaviour *b) {
+    if (b->source->origin == NULL) return is_ours(b);
+    return is_of_sender(c, b->source) && behaviour_newest(b) == b;
+}
+
+/* The node from which code under that name came; NULL: none did. */
+static const char *origin_of(const char *name) {
+    for (const Behaviour *b = behaviour_next(NULL); b != NULL; b = behaviour_next(b))
+        if (b->source->origin != NULL && has_name(b, &name, 1)) return b->source->origin;
+    return NULL;
+}
+
 static bool is_touched(const Change *c, const Behaviour *b) {
     if (fresh_of(c, b->source) != b->source) return true;
     for (size_t u = 0; u < b->use_count; u++)
@@ -233,6 +266,7 @@ static int try_it(Change *c, const Behaviour *b, bool force) {
     int err = renew(c, b->source, &s);
     if (err < 0) return err;
     c->stage = STAGE_BODY;
+    c->tried = b;
     err = behaviour_try(s, &trial, &to, text, sizeof text);
     if (err < 0) return fail(c, err, c->stage, "%s", text); /* a module's file may have failed to compile */
     if (to == b && !force) return 0;
@@ -258,13 +292,17 @@ int change_find(const char *const *names, size_t name_count, bool force, const P
     for (size_t i = 0; i < name_count && parcel == NULL; i++) {
         bool known = false;
         for (const Behaviour *b = behaviour_next(NULL); b != NULL && !known; b = behaviour_next(b))
-            known = behaviour_state(b).current && has_name(b, &names[i], 1);
+            known = is_ours(b) && has_name(b, &names[i], 1);
+        const char *origin = known ? NULL : origin_of(names[i]);
+        if (origin != NULL)
+            return fail(c, UV_ENOENT, STAGE_NONE, "'%s' came from node %s, its file is there: reload it there; who is "
+                        "spawned from there then has the new version", names[i], origin);
         if (!known)
             return fail(c, UV_ENOENT, STAGE_NONE, "no actor's module is named '%s', and none requires it", names[i]);
     }
     for (const Behaviour *b = behaviour_next(NULL); b != NULL; b = behaviour_next(b)) {
         const Source *s;
-        if (!behaviour_state(b).current) continue;
+        if (!takes_part(c, b)) continue;
         /* a parcel has what it has */
         if (parcel == NULL && name_count > 0 && !has_name(b, names, name_count)) continue;
         int err = renew(c, b->source, &s);
@@ -275,7 +313,7 @@ int change_find(const char *const *names, size_t name_count, bool force, const P
     do { /* a body may lead to more that has changed, and that to more who require it */
         before = c->fresh_count;
         for (const Behaviour *b = behaviour_next(NULL); b != NULL; b = behaviour_next(b)) {
-            if (!behaviour_state(b).current || pair_of(c, b) != NULL) continue;
+            if (!takes_part(c, b) || pair_of(c, b) != NULL) continue;
             if (!is_touched(c, b) && !(force && (name_count == 0 || has_name(b, names, name_count)))) continue;
             int err = try_it(c, b, force);
             if (err < 0) return err;

@@ -24,6 +24,7 @@ extern const char *const change_stages[]; /* "compile", ... */
 struct Parcel;
 
 typedef struct Change {
+    const Behaviour *tried; /* whose new body runs, or ran last */
     const struct Parcel *parcel; /* texts from another node, instead of our files; or NULL */
     BehaviourPair *pairs;
     size_t count;

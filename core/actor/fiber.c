@@ -1,6 +1,7 @@
 #include "actor/fiber.h"
 
 #include <lauxlib.h>
+#include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 #include "actor/alarm.h"
@@ -229,6 +230,45 @@ void fiber_expects(Actor *a, uint64_t whom, uint64_t until) {
     atomic_store_explicit(&a->current->until, until, memory_order_relaxed);
 }
 
+struct Foreseen {
+    struct Foreseen *next;
+    uint64_t ref;
+    Message *answer; /* NULL: it has not come */
+};
+
+static struct Foreseen **foreseen_at(Actor *a, uint64_t ref) {
+    struct Foreseen **at = &a->foreseen;
+    while (*at != NULL && (*at)->ref != ref) at = &(*at)->next;
+    return at;
+}
+
+int fiber_foresee(Actor *a, uint64_t ref) {
+    struct Foreseen *f = malloc(sizeof *f);
+    if (f == NULL) return UV_ENOMEM;
+    *f = (struct Foreseen){a->foreseen, ref, NULL};
+    a->foreseen = f;
+    return 0;
+}
+
+/* The answer, or NULL: it has not come. */
+static Message *take_foreseen(Actor *a, uint64_t ref) {
+    struct Foreseen **at = foreseen_at(a, ref), *f = *at;
+    if (f == NULL) return NULL;
+    Message *answer = f->answer;
+    *at = f->next;
+    free(f);
+    return answer;
+}
+
+void fiber_unforesee(Actor *a, uint64_t ref) { message_free(take_foreseen(a, ref)); }
+
+static bool keep_foreseen(Actor *a, uint64_t ref, Message *answer) {
+    struct Foreseen *f = *foreseen_at(a, ref);
+    if (f == NULL || f->answer != NULL || answer == NULL) return false;
+    f->answer = answer;
+    return true;
+}
+
 int fiber_wait(lua_State *L, const char *what, uint64_t ref, uint64_t deadline, lua_KFunction k) {
     Actor *a = actor_of(L);
     Fiber *f = a->current;
@@ -242,7 +282,12 @@ int fiber_wait(lua_State *L, const char *what, uint64_t ref, uint64_t deadline, 
     }
     if (f != &a->main && map_put(&a->waiting, ref, (uint64_t)(uintptr_t)f) < 0) luaL_error(L, "out of memory");
     message_free(f->answer);
-    f->answer = NULL;
+    f->answer = a->foreseen != NULL ? take_foreseen(a, ref) : NULL;
+    if (f->answer != NULL) {
+        if (f != &a->main) map_take(&a->waiting, ref, NULL);
+        else cycle_leave(a);
+        return k(L, LUA_OK, 0);
+    }
     f->wait = ref;
     f->deadline = deadline;
     f->state = FIBER_WAITING;
@@ -278,7 +323,7 @@ bool fiber_wake(Actor *a, uint64_t ref, Message *answer) {
     uint64_t bits;
     Fiber *f = &a->main;
     if (f->state != FIBER_WAITING || f->wait != ref) {
-        if (!map_take(&a->waiting, ref, &bits)) return false;
+        if (!map_take(&a->waiting, ref, &bits)) return a->foreseen != NULL && keep_foreseen(a, ref, answer);
         f = (Fiber *)(uintptr_t)bits;
     }
     wake(a, f, answer);
@@ -425,5 +470,6 @@ void fiber_free_all(Actor *a) {
     message_free(a->main.msg);
     message_free(a->main.answer);
     a->main.msg = a->main.answer = NULL;
+    while (a->foreseen != NULL) fiber_unforesee(a, a->foreseen->ref);
     map_clear(&a->waiting);
 }

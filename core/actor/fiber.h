@@ -21,6 +21,10 @@ int fiber_wait(lua_State *L, const char *what, uint64_t ref, uint64_t deadline, 
 /* Before fiber_wait, for those who look on: whose end, and until when, if it is not told there. */
 void fiber_expects(Actor *a, uint64_t whom, uint64_t until);
 void fiber_check_waits(lua_State *L, const char *what); /* raises if fiber_wait would */
+/* The answer to `ref` may come before fiber_wait is called for it: then that does not wait, but continues at once.
+ * Until then, or fiber_unforesee. */
+int  fiber_foresee(Actor *a, uint64_t ref); /* 0 or UV_ENOMEM */
+void fiber_unforesee(Actor *a, uint64_t ref);
 /* The answer that ended the wait, NULL when time was up. Lent: it lives until the fiber waits again or ends. */
 Message *fiber_answer(lua_State *L);
 

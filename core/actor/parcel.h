@@ -24,6 +24,7 @@ typedef struct ParcelItem {
 typedef struct Parcel {
     ParcelItem *items;
     size_t count;
+    const char *from; /* the node that sent it: code here that came from it is renewed, too; NULL: not known */
     bool any_version; /* also where another text was replaced than at the sender's */
 } Parcel;
 

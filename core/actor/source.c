@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <uv.h>
 #include "actor/embedded.h"
+#include "ground/config.h"
 #include "ground/hash.h"
 
 #define FILE_MOST (64l << 20)
@@ -23,6 +24,10 @@ typedef struct Dir {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards both lists; entries never change or go */
 static Dir *dirs;
 static Source *sources;
+static bool keeps_texts; /* set once, before others look */
+static size_t foreign;   /* bytes of other nodes' texts and their code; under the lock */
+
+void source_keep_texts(void) { keeps_texts = true; }
 
 int source_add_dir(const char *path) {
     size_t len = strlen(path);
@@ -66,6 +71,8 @@ static void source_free(Source *s) {
     free(s->name);
     free(s->path);
     free(s->code);
+    free(s->text);
+    free((char *)s->origin);
     free(s);
 }
 
@@ -99,6 +106,8 @@ static int compile(const char *name, const char *path, const char *text, size_t 
     s->code = code.at;
     s->code_size = code.size;
     s->hash = hash_bytes(text, len);
+    s->text_size = len;
+    if (keeps_texts && len <= SOURCE_SHIPS_MAX && (s->text = malloc(len + 1)) != NULL) memcpy(s->text, text, len);
     code.at = NULL;
     *out = s;
     s = NULL;
@@ -145,7 +154,7 @@ static int compile_file(const char *name, const char *path, Source **out, char *
 /* ---- finding ---- */
 
 /* "a.b_c": letters, digits, _ and - in parts between single dots; so no name leaves the directories. */
-static bool good_name(const char *name) {
+bool source_good_name(const char *name) {
     size_t part = 0;
     if (strlen(name) > 200) return false;
     for (const char *c = name; *c != '\0'; c++) {
@@ -189,21 +198,22 @@ static int find_embedded(const char *name, Source **out, char *err, size_t err_s
 int source_find(const char *name, const Source **out, char *err, size_t err_size) {
     Source *made = NULL;
     int result = 0;
-    if (!good_name(name)) {
+    if (!source_good_name(name)) {
         snprintf(err, err_size, "'%s' is no module name: use letters, digits, _ and - with dots between, as in "
                  "\"shop.till\"", name);
         return UV_EINVAL;
     }
     pthread_mutex_lock(&lock);
     for (Source *s = sources; s != NULL; s = s->next)
-        if (!s->retired && strcmp(s->name, name) == 0) {
+        if (!s->retired && s->origin == NULL && strcmp(s->name, name) == 0) {
             *out = s;
             goto end;
         }
     result = reserved(name) ? find_embedded(name, &made, err, err_size) : find_in_dirs(name, &made, err, err_size);
     if (result == UV_ENOENT && !reserved(name)) result = find_embedded(name, &made, err, err_size);
     if (result == UV_ENOENT) {
-        size_t len = (size_t)snprintf(err, err_size, "no module '%s': looked in", name);
+        size_t len = (size_t)snprintf(err, err_size, "no module '%s': looked in%s", name,
+                                      dirs == NULL ? " no directory (--path)," : "");
         for (Dir *d = dirs; d != NULL && len < err_size; d = d->next)
             len += (size_t)snprintf(err + len, err_size - len, " %s,", d->path);
         if (len < err_size) snprintf(err + len, err_size - len, " and in the program");
@@ -254,7 +264,8 @@ static int take_text(const Source *s, const char *name, const char *path, const 
     const Source *found = NULL;
     pthread_mutex_lock(&lock);
     for (const Source *t = sources; t != NULL && found == NULL; t = t->next)
-        if (t->hash == hash && (s != NULL ? same_file(s, t) : strcmp(t->name, name) == 0)) found = t;
+        if (t->hash == hash && (s != NULL ? same_file(s, t) : t->origin == NULL && strcmp(t->name, name) == 0))
+            found = t;
     pthread_mutex_unlock(&lock);
     *out = found;
     if (found != NULL) return 0;
@@ -262,6 +273,11 @@ static int take_text(const Source *s, const char *name, const char *path, const 
     if (result < 0) return result;
     made->retired = true;
     made->shipped = shipped;
+    if (s != NULL && s->origin != NULL && (made->origin = strdup(s->origin)) == NULL) {
+        source_free(made);
+        snprintf(err, err_size, "out of memory");
+        return UV_ENOMEM;
+    }
     pthread_mutex_lock(&lock);
     made->next = sources;
     sources = made;
@@ -274,7 +290,7 @@ int source_renew(const Source *s, const Source **out, char *err, size_t err_size
     char *text = NULL;
     size_t len = 0;
     *out = s;
-    if (s->built_in) return 0;
+    if (s->built_in || s->origin != NULL) return 0;
     int result = read_file(s->path, &text, &len);
     if (result == UV_ENOENT && s->shipped) return 0;
     if (result < 0) {
@@ -295,7 +311,7 @@ int source_replace(const Source *s, const char *text, size_t len, const Source *
 
 int source_bring(const char *name, const char *path, const char *text, size_t len, const Source **out, char *err,
                  size_t err_size) {
-    if (good_name(name) && !reserved(name)) return take_text(NULL, name, path, text, len, true, out, err, err_size);
+    if (source_good_name(name) && !reserved(name)) return take_text(NULL, name, path, text, len, true, out, err, err_size);
     snprintf(err, err_size, "'%.200s' is no name for a module of another node's", name);
     return UV_EINVAL;
 }
@@ -319,12 +335,12 @@ void source_become(const Source *source) {
 
 int source_text(const char *name, const char *path, const char *text, size_t len, char *err, size_t err_size) {
     Source *made = NULL;
-    if (!good_name(name)) return UV_EINVAL;
+    if (!source_good_name(name)) return UV_EINVAL;
     int result = compile(name, path, text, len, &made, err, err_size);
     if (result < 0) return result;
     pthread_mutex_lock(&lock);
     for (Source *s = sources; s != NULL && result == 0; s = s->next)
-        if (strcmp(s->name, name) == 0) result = UV_EEXIST;
+        if (s->origin == NULL && strcmp(s->name, name) == 0) result = UV_EEXIST;
     if (result == 0) {
         made->built_in = true; /* there is no file to look at again */
         made->next = sources;
@@ -333,6 +349,69 @@ int source_text(const char *name, const char *path, const char *text, size_t len
     pthread_mutex_unlock(&lock);
     if (result < 0) source_free(made);
     return result;
+}
+
+/* ---- of other nodes ---- */
+
+static bool is_of(const Source *s, const char *origin) {
+    return origin == NULL ? s->origin == NULL : s->origin != NULL && strcmp(s->origin, origin) == 0;
+}
+
+const Source *source_known(const char *origin, const char *name, uint64_t hash, size_t size) {
+    pthread_mutex_lock(&lock);
+    const Source *s = sources;
+    while (s != NULL && !(source_is(s, hash, size) && is_of(s, origin) && strcmp(s->name, name) == 0)) s = s->next;
+    pthread_mutex_unlock(&lock);
+    return s;
+}
+
+int source_add(const char *origin, const char *name, const char *path, const char *text, size_t len,
+               const Source **out, char *err, size_t err_size) {
+    char shown[SOURCE_PATH_MAX + 80];
+    Source *made = NULL;
+    *out = source_known(origin, name, source_hash(text, len), len);
+    if (*out != NULL) return 0;
+    if (!source_good_name(name) || reserved(name)) {
+        snprintf(err, err_size, "'%.200s' is no name for a module of another node's", name);
+        return UV_EINVAL;
+    }
+    snprintf(shown, sizeof shown, "%.*s@%.64s", SOURCE_PATH_MAX, path, origin);
+    int result = compile(name, shown, text, len, &made, err, err_size);
+    if (result < 0) return result;
+    size_t size = made->code_size + made->text_size;
+    made->retired = true;
+    if ((made->origin = strdup(origin)) == NULL || made->text == NULL) {
+        source_free(made);
+        snprintf(err, err_size, "out of memory");
+        return UV_ENOMEM;
+    }
+    pthread_mutex_lock(&lock);
+    bool fits = foreign + size <= (size_t)config.net_code;
+    if (fits) {
+        foreign += size;
+        made->next = sources;
+        sources = made;
+    }
+    pthread_mutex_unlock(&lock);
+    *out = made;
+    if (fits) return 0;
+    source_free(made);
+    snprintf(err, err_size, "%s: it holds as much code of other nodes as it may (net.code, %lld bytes)", shown,
+             (long long)config.net_code);
+    return UV_E2BIG;
+}
+
+int source_for(const char *origin, const char *name, const Source **out, char *err, size_t err_size) {
+    if (!source_good_name(name)) return source_find(name, out, err, err_size); /* says so */
+    pthread_mutex_lock(&lock);
+    const Source *s = sources;
+    while (s != NULL && !(is_of(s, origin) && strcmp(s->name, name) == 0)) s = s->next;
+    pthread_mutex_unlock(&lock);
+    *out = s;
+    if (s != NULL) return 0;
+    if (embedded_find(name) != NULL) return source_find(name, out, err, err_size);
+    snprintf(err, err_size, "no module '%s' has come from node %s, nor is it in the program", name, origin);
+    return UV_ENOENT;
 }
 
 void source_push(lua_State *L, const Source *s) {

@@ -24,6 +24,16 @@ int watch_monitor(Actor *a, uint64_t pid, uint64_t *ref) {
     return err;
 }
 
+int watch_expect(Actor *a, uint64_t *ref) {
+    *ref = actor_ref(a, REF_MONITOR);
+    return map_put(&a->watch.monitors, *ref, 0);
+}
+
+void watch_expected(Actor *a, uint64_t ref, uint64_t pid) {
+    if (pid == 0) map_take(&a->watch.monitors, ref, NULL);
+    else if (map_get(&a->watch.monitors, ref, NULL)) map_put(&a->watch.monitors, ref, pid); /* in place: can't fail */
+}
+
 bool watch_demonitor(Actor *a, uint64_t ref) {
     uint64_t pid;
     if (!map_take(&a->watch.monitors, ref, &pid)) return false;
@@ -82,7 +92,8 @@ static void send_reason(Actor *a, MessageKind kind, uint64_t to, uint64_t ref, c
 void watch_farewell(Actor *a, const Message *reason) {
     MapPair pair;
     uint32_t at = 0;
-    while (map_next(&a->watch.monitors, &at, &pair)) tell(a, MESSAGE_DEMONITOR, pair.value, pair.key);
+    while (map_next(&a->watch.monitors, &at, &pair))
+        if (pair.value != 0) tell(a, MESSAGE_DEMONITOR, pair.value, pair.key);
     at = 0;
     while (map_next(&a->watch.watchers, &at, &pair)) send_reason(a, MESSAGE_DOWN, pair.value, pair.key, reason);
     at = 0;

@@ -11,11 +11,14 @@ struct Actor;
 
 typedef struct Watch {
     Map links;    /* pid -> 1 */
-    Map monitors; /* ref -> pid: whom we watch */
+    Map monitors; /* ref -> pid: whom we watch; 0 = not known yet */
     Map watchers; /* ref -> pid: who watches us */
 } Watch;
 
 int  watch_monitor(struct Actor *a, uint64_t pid, uint64_t *ref); /* 0 or UV_ENOMEM */
+/* A monitor of an actor that is made on another node: its down may come before its pid is known here. */
+int  watch_expect(struct Actor *a, uint64_t *ref);
+void watch_expected(struct Actor *a, uint64_t ref, uint64_t pid); /* it is that one; 0 = there is none */
 bool watch_demonitor(struct Actor *a, uint64_t ref);              /* false: there is none */
 int  watch_link(struct Actor *a, uint64_t pid);
 void watch_unlink(struct Actor *a, uint64_t pid);

@@ -1,10 +1,14 @@
 /* Spawning and ending actors, and forks of one. */
+#include <stdio.h>
 #include <string.h>
 #include <uv.h>
 #include "actor/cycle.h"
+#include "actor/embedded.h"
 #include "actor/errors.h"
 #include "actor/fiber.h"
 #include "api/api.h"
+#include "api/delivery.h"
+#include "api/there.h"
 #include "ground/clock.h"
 #include "ground/config.h"
 #include "mail/atom.h"
@@ -21,19 +25,41 @@ static const struct {
 } grants[] = {{"io", GRANT_IO}, {"os", GRANT_OS}, {"debug", GRANT_DEBUG}, {"package", GRANT_PACKAGE},
               {"reload", GRANT_RELOAD}};
 
-/* Finds the behaviour and makes the actor with the values from `first` on. The actor's pid, and the monitor's ref. */
-static uint64_t make(lua_State *L, const char *what, const ActorOptions *options, int module, int first,
+typedef enum { FOUND, ABSENT, FETCH } Finding;
+
+/* What the module's name means to the actor that calls. ABSENT: nothing. FETCH: its code came from another node, which
+ * must be asked first; `again`: it was. Raises for all that may not be. */
+static Finding find(lua_State *L, const char *what, int module, bool again, const Behaviour **out, const char **why) {
+    static _Thread_local char text[ERROR_TEXT]; /* large, and needed no longer than this call */
+    Actor *a = api_actor(L, what);
+    luaL_checktype(L, module, LUA_TSTRING);
+    const char *name = lua_tostring(L, module), *origin = a->behaviour->source->origin, *failed = NULL;
+    size_t len = 0, used;
+    *why = text;
+    if (strlen(name) != lua_rawlen(L, module)) errors_raise(L, "spawn", "%s: a module's name has no zero bytes", what);
+    if (origin != NULL && embedded_find(name) == NULL && source_good_name(name)) {
+        if ((*out = delivery_meaning(origin, name)) != NULL) {
+            *out = behaviour_newest(*out);
+            return FOUND;
+        }
+        if (!again) return FETCH;
+        failed = there_failed(L, &len);
+    }
+    int err = behaviour_find(name, out, text, sizeof text);
+    if (err == 0) return FOUND;
+    if (failed != NULL && (used = strlen(text)) < sizeof text)
+        snprintf(text + used, sizeof text - used, "; and at node %s: %.*s", origin, (int)len, failed);
+    if (err != UV_ENOENT) errors_raise(L, "spawn", "%s: %s", what, text);
+    return ABSENT;
+}
+
+/* Makes the actor with the values from `first` on. The actor's pid, and the monitor's ref. */
+static uint64_t make(lua_State *L, const char *what, const Behaviour *b, const ActorOptions *options, int first,
                      uint64_t *ref) {
-    const Behaviour *b;
     CodecError why;
     uint64_t pid;
     Actor *a = api_actor(L, what);
-    luaL_checktype(L, module, LUA_TSTRING);
-    static _Thread_local char text[ERROR_TEXT]; /* large, and needed no longer than this call */
-    if (strlen(lua_tostring(L, module)) != lua_rawlen(L, module))
-        errors_raise(L, "spawn", "%s: a module's name has no zero bytes", what);
-    int err = behaviour_find(lua_tostring(L, module), &b, text, sizeof text);
-    if (err < 0) errors_raise(L, "spawn", "%s: %s", what, text);
+    int err;
     Message *start = message_new(MESSAGE_START, 0);
     if (start == NULL) luaL_error(L, "out of memory");
     err = codec_encode(L, first, lua_gettop(L), &start, &why);
@@ -55,11 +81,25 @@ static uint64_t make(lua_State *L, const char *what, const ActorOptions *options
     return 0;
 }
 
-static int spawn(lua_State *L) {
-    ActorOptions options = {0};
-    api_push_bits(L, make(L, "spawn", &options, 1, 2, NULL));
+static int spawn_again(lua_State *L, int status, lua_KContext context);
+
+static int spawn_one(lua_State *L, bool again) {
+    const ActorOptions options = {0};
+    const Behaviour *b;
+    const char *why;
+    Finding finding = find(L, "spawn", 1, again, &b, &why);
+    if (finding == FETCH) return there_fetch(L, "spawn", lua_tostring(L, 1), spawn_again);
+    if (finding == ABSENT) return errors_raise(L, "spawn", "spawn: %s", why);
+    api_push_bits(L, make(L, "spawn", b, &options, 2, NULL));
     return 1;
 }
+
+static int spawn_again(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    return spawn_one(L, true);
+}
+
+static int spawn(lua_State *L) { return spawn_one(L, false); }
 
 /* Is the value that string? Zero bytes are bytes as others. */
 static bool same(lua_State *L, int index, const char *text) {
@@ -120,8 +160,8 @@ static uint8_t allow(lua_State *L, const Actor *a) {
 }
 
 static void check_keys(lua_State *L) {
-    static const char *const known[] = {"name",    "monitor", "link", "memory",   "mailbox",
-                                        "allow", "wait",    "pid",  "restarts"};
+    static const char *const known[] = {"name", "monitor", "link",     "memory", "mailbox", "allow",
+                                        "wait", "pid",     "restarts", "node",   "requires"};
     lua_pushnil(L);
     while (lua_next(L, 1) != 0) {
         bool found = false;
@@ -130,7 +170,7 @@ static void check_keys(lua_State *L) {
         if (!found)
             luaL_error(L,
                        "spawn_with: unknown option '%s' (there are name, monitor, link, memory, mailbox, allow, wait, "
-                       "restarts, pid)",
+                       "restarts, node, requires, pid)",
                        luaL_tolstring(L, -2, NULL));
         lua_pop(L, 1);
     }
@@ -173,8 +213,12 @@ static int started(lua_State *L, int status, lua_KContext context) {
     return lua_isnil(L, -1) ? (lua_pop(L, 1), 1) : 2;
 }
 
-static int spawn_with(lua_State *L) {
+static int spawn_with_again(lua_State *L, int status, lua_KContext context);
+
+static int spawn_with_options(lua_State *L, bool again) {
     ActorOptions options = {0};
+    const Behaviour *b;
+    const char *why;
     uint64_t wait = 0, ref = 0;
     Actor *a = api_actor(L, "spawn_with");
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -200,7 +244,12 @@ static int spawn_with(lua_State *L) {
             return luaL_error(L, "spawn_with: a name has 1 to %d bytes", NAMES_TEXT_MAX);
         lua_pop(L, 1);
     }
-    uint64_t pid = make(L, "spawn_with", &options, 2, 3, &ref);
+    uint32_t node = there_pick(L);
+    Finding finding = find(L, "spawn_with", 2, again, &b, &why);
+    if (finding == FETCH) return there_fetch(L, "spawn_with", lua_tostring(L, 2), spawn_with_again);
+    if (node != 0) return there_spawn(L, node, finding == FOUND ? b : NULL, &options, wait, started);
+    if (finding == ABSENT) return errors_raise(L, "spawn", "spawn_with: %s", why);
+    uint64_t pid = make(L, "spawn_with", b, &options, 3, &ref);
     lua_settop(L, 2);
     api_push_bits(L, pid);
     api_push_bits(L, ref);
@@ -217,6 +266,13 @@ static int spawn_with(lua_State *L) {
     }
     return ref != 0 ? 2 : (lua_pop(L, 1), 1);
 }
+
+static int spawn_with_again(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    return spawn_with_options(L, true);
+}
+
+static int spawn_with(lua_State *L) { return spawn_with_options(L, false); }
 
 static int self(lua_State *L) {
     api_push_bits(L, api_actor(L, "self")->pid);

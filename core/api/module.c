@@ -1,12 +1,15 @@
 /* require, load: where code comes from. */
 #include <lua.h> /* before cjson's header, which does not include it */
 #include <lua-cjson.h>
+#include <stdio.h>
 #include <string.h>
+#include <uv.h>
 #include "actor/behaviour.h"
 #include "actor/source.h"
 #include "api/api.h"
 #include "api/sandbox.h"
 #include "api/testing.h"
+#include "api/there.h"
 
 #define ERROR_TEXT 4096
 
@@ -39,7 +42,19 @@ static int loaded(lua_State *L, int status, lua_KContext context) {
     return 1;
 }
 
-static int require(lua_State *L) {
+/* After its node was asked: one of our own files then, or why there is none. */
+static int fetched_module(lua_State *L, const char *name, const Source **out, char *err, size_t err_size) {
+    size_t len = 0, used;
+    const char *why = there_failed(L, &len);
+    int result = source_find(name, out, err, err_size);
+    if (result < 0 && why != NULL && (used = strlen(err)) < err_size)
+        snprintf(err + used, err_size - used, "; and from its node: %.*s", (int)len, why);
+    return result;
+}
+
+static int required_again(lua_State *L, int status, lua_KContext context);
+
+static int require_module(lua_State *L, bool again) {
     const Source *source;
     size_t len;
     const char *name = luaL_checklstring(L, 1, &len);
@@ -66,7 +81,12 @@ static int require(lua_State *L) {
     if (sandbox_push_library(L, name)) return loaded(L, LUA_OK, 0);
     if (strlen(name) != len) return luaL_error(L, "a module's name has no zero bytes");
     static _Thread_local char text[ERROR_TEXT]; /* large, and needed no longer than this call */
-    if (behaviour_require(L, name, &source, text, sizeof text) < 0) return luaL_error(L, "%s", text);
+    int err = behaviour_require(L, name, &source, text, sizeof text);
+    const Actor *a = actor_of(L);
+    if (err == UV_ENOENT && a != NULL && a->behaviour->source->origin != NULL && !again && lua_isyieldable(L))
+        return there_fetch(L, "require", name, required_again); /* its node has it, perhaps */
+    if (err == UV_ENOENT && again) err = fetched_module(L, name, &source, text, sizeof text);
+    if (err < 0) return luaL_error(L, "%s", text);
     lua_settop(L, 2);
     source_push(L, source);
     lua_pushvalue(L, 1);
@@ -74,6 +94,13 @@ static int require(lua_State *L) {
     lua_callk(L, 2, 1, 0, loaded);
     return loaded(L, LUA_OK, 0);
 }
+
+static int required_again(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    return require_module(L, true);
+}
+
+static int require(lua_State *L) { return require_module(L, false); }
 
 /* As Lua's, but text only: made-up bytecode can break the VM from inside. A reader function is called to its end
  * first. */

@@ -1,9 +1,11 @@
 /* The node: its name, its end, its figures. */
+#include <string.h>
 #include "api/api.h"
 #include "api/testing.h"
 #include "ground/clock.h"
 #include "ground/metrics.h"
 #include "mail/registry.h"
+#include "net/able.h"
 #include "net/cluster.h"
 
 static int node(lua_State *L) {
@@ -22,6 +24,35 @@ static int nodes(lua_State *L) {
         lua_pushstring(L, other);
         lua_rawseti(L, -2, i);
     }
+    return 1;
+}
+
+static int node_info(lua_State *L) {
+    char set[ABLE_TEXT_MAX + 1];
+    uint64_t actors;
+    size_t len, at = 0;
+    Able a;
+    const char *name = luaL_optlstring(L, 1, api_calls.node_name, &len);
+    vm_of(L)->impure = true;
+    bool own = strcmp(name, api_calls.node_name) == 0;
+    uint32_t number = strlen(name) != len ? UINT32_MAX : own ? 0 : cluster_find(name);
+    if (number == UINT32_MAX || able_of(number, set, &actors) < 0) return 0;
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, name);
+    lua_setfield(L, -2, "name");
+    lua_pushboolean(L, own);
+    lua_setfield(L, -2, "own");
+    lua_pushinteger(L, (lua_Integer)actors);
+    lua_setfield(L, -2, "actors");
+    lua_createtable(L, 0, 0);
+    while (able_next(set, &at, &a)) {
+        lua_pushlstring(L, a.key, a.key_len);
+        if (a.kind == ABLE_BOOLEAN) lua_pushboolean(L, a.yes);
+        else if (a.kind == ABLE_INTEGER) lua_pushinteger(L, a.number);
+        else lua_pushlstring(L, a.text, a.len);
+        lua_rawset(L, -3);
+    }
+    lua_setfield(L, -2, "can");
     return 1;
 }
 
@@ -109,4 +140,5 @@ static int stats(lua_State *L) {
 }
 
 const luaL_Reg api_node[] = {
-    {"node", node}, {"nodes", nodes}, {"shutdown", do_shutdown}, {"stats", stats}, {"info", info}, {NULL, NULL}};
+    {"node", node},   {"nodes", nodes}, {"node_info", node_info}, {"shutdown", do_shutdown},
+    {"stats", stats}, {"info", info},   {NULL, NULL}};

@@ -15,6 +15,9 @@
 
 typedef enum { /* numbers on the wire: they stay; below CALL_SERVICES */
     CALL_ECHO = 1,  /* the body comes back: for specs, and to see that a node's loop answers */
+    CALL_SPAWN = 8, /* these: net/spawn.h */
+    CALL_MODULE = 9,
+    CALL_TEXT = 10,
     CALL_OP = 16,    /* ops/relay.h */
     CALL_RELOAD = 17 /* ops/concert.h */
 } CallService;

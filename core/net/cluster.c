@@ -15,6 +15,8 @@
 #include "mail/names.h"
 #include "mail/payload.h"
 #include "mail/post.h"
+#include "mail/registry.h"
+#include "net/able.h"
 #include "net/call.h"
 #include "net/chase.h"
 #include "net/conn.h"
@@ -58,6 +60,7 @@ static struct {
     uint64_t sessions;      /* numbers we gave out */
     unsigned idle_sweeps;
     uint64_t *heard;        /* by number: when it was last heard of */
+    uint64_t load;          /* actors we had when we told it last */
 } cluster;
 
 static bool is_open;         /* written by cluster_open and _close, for them alone */
@@ -198,7 +201,9 @@ static void answer_name(const Record *r) {
 
 static void record_came(Link *l, const Record *r) {
     const char *name = (const char *)r->payload;
-    if (r->kind == RECORD_JOIN) {
+    if (r->kind == RECORD_LOAD) {
+        able_told(link_index(l), r->to);
+    } else if (r->kind == RECORD_JOIN) {
         if (groups_join(name, r->size, r->from) == UV_ENOMEM)
             log_format(LOG_ERROR, "", "out of memory: a member of a group on another node was lost");
     } else if (r->kind == RECORD_LEAVE) {
@@ -264,8 +269,9 @@ static uint64_t decide(Conn *c, const Hello *theirs, uint64_t session, char why[
     }
     Conn *before = conn_of(l);
     if (before != NULL) {
-        /* It knows of ours, or does not know of it yet: this one is too much. Else it has lost the other. */
-        if (session == link_session(l) || clock_now() - conn_born(before) < YOUNG_MS * CLOCK_NS_PER_MS) return 0;
+        /* It knows of ours, or did not yet when it began with this one: this one is too much. Else it has lost the
+         * other. How long it took this one to get here says nothing. */
+        if (session == link_session(l) || conn_born(c) < conn_born(before) + YOUNG_MS * CLOCK_NS_PER_MS) return 0;
         conn_close(before, "it has connected anew");
     }
     return ++cluster.sessions;
@@ -309,7 +315,9 @@ static Link *begin(Conn *c, const Hello *theirs, int fd, uint64_t session, char 
         if (i != index && strcmp(link_name(link_at(i)), theirs->name) == 0) link_bury(link_at(i));
     note_address(c, l, theirs);
     cluster.heard[index] = clock_now();
+    able_met(index, theirs->can);
     members_begin(l, fd, conn_tls(c), session, theirs);
+    link_tell(l, &(Record){.kind = RECORD_LOAD, .to = registry_count()});
     directory_up(l);
     groups_tell(tell_joined, l);
     log_format(LOG_INFO, "", "node %s is up (%s%s)", theirs->name, conn_where(c), conn_tls(c) != NULL ? ", TLS" : "");
@@ -372,6 +380,9 @@ static void on_connection(uv_poll_t *poll, int status, int events) {
 
 /* `late`: this process itself stood still, so that others seem to have been silent. */
 static void beat(uint64_t now, bool late) {
+    uint64_t load = registry_count();
+    bool tells = load != cluster.load;
+    cluster.load = load;
     for (Conn *c = conn_first(), *next; c != NULL; c = next) {
         next = conn_next(c);
         uint64_t patience = (uint64_t)config.net_timeout * CLOCK_NS_PER_MS;
@@ -383,7 +394,8 @@ static void beat(uint64_t now, bool late) {
         bool heard, spoke;
         link_pulse(l, &heard, &spoke);
         if (heard || late) cluster.heard[link_index(l)] = now;
-        if (!spoke) link_tell(l, &(Record){.kind = RECORD_PING});
+        if (tells) link_tell(l, &(Record){.kind = RECORD_LOAD, .to = load});
+        else if (!spoke) link_tell(l, &(Record){.kind = RECORD_PING});
         uint64_t last = cluster.heard[link_index(l)];
         if (now <= last || now - last <= patience) continue;
         char why[CONN_WHY];
@@ -516,6 +528,7 @@ int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
                            .patience = (uint64_t)config.net_timeout,
                            .largest = (uint64_t)config.net_message - 2 * FRAME_HELLO_MAX * (config.net_message > 4096)};
     snprintf(cluster.ours.name, sizeof cluster.ours.name, "%s", o->name);
+    snprintf(cluster.ours.can, sizeof cluster.ours.can, "%s", o->can != NULL ? o->can : "");
     snprintf(cluster.ours.cluster, sizeof cluster.ours.cluster, "%s", o->cluster != NULL ? o->cluster : "throng");
     /* With certificates nobody needs a secret, and none is made: it would be another one on each machine. */
     bool secret = o->tls_cert == NULL || o->secret != NULL;
@@ -551,6 +564,17 @@ fail:
     tls_close(cluster.tls);
     free(cluster.heard);
     return code;
+}
+
+static void leave(void *unused) {
+    (void)unused;
+    for (Conn *c = conn_first(); c != NULL; c = conn_next(c))
+        if (conn_link(c) != NULL) link_tell(conn_link(c), &(Record){.kind = RECORD_LOAD, .to = UINT64_MAX});
+    link_flush_all();
+}
+
+void cluster_leave(void) {
+    if (is_open) loop_call(leave, NULL);
 }
 
 void cluster_start(void) {
@@ -632,7 +656,10 @@ void cluster_close(void) {
     cluster.heard = NULL;
 }
 
-void cluster_free(void) { members_close(); }
+void cluster_free(void) {
+    members_close();
+    able_close();
+}
 
 /* ---- what others call ---- */
 

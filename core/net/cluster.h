@@ -37,6 +37,7 @@ typedef struct ClusterOptions {
     const char *join;    /* HOST:PORT[,HOST:PORT]; NULL = dials nobody by itself */
     const char *etcd;    /* http://HOST:PORT[,...]; NULL = without; and files for https, or NULL */
     const char *etcd_ca, *etcd_cert, *etcd_key;
+    const char *can;     /* what it can, see able.h; good; NULL = "" */
     const char *secret;  /* a file; NULL = the run directory's, or, with TLS, none */
     const char *tls_cert, *tls_key, *tls_ca; /* files; all three, or NULL = connections are plain */
     bool insecure;       /* plain connections beyond loopback are fine */
@@ -51,6 +52,7 @@ void cluster_start(void); /* from now on connections are taken and made: when th
 void cluster_close(void); /* what waits is written first, for a second at most; no worker runs any more */
 void cluster_free(void);  /* nobody sends any more */
 
+void cluster_leave(void);  /* this node is about to end: others spawn nobody here any more. Any thread */
 int  cluster_send(Message *msg); /* the post's way to other nodes: link_send */
 void cluster_flush(void);        /* a slice is over: what it sent is written */
 

@@ -81,6 +81,10 @@ size_t frame_put_hello(unsigned char out[FRAME_HELLO_MAX], const Hello *h) {
     p = put_text(p + FRAME_NONCE, h->cluster);
     p = put_text(p, h->name);
     p = put_text(p, h->host);
+    size_t can = strlen(h->can);
+    p = put16(p, (uint16_t)can);
+    memcpy(p, h->can, can);
+    p += can;
     return frame_put(out, FRAME_HELLO, body, (size_t)(p - body));
 }
 
@@ -95,6 +99,14 @@ static bool read_text(const unsigned char **at, const unsigned char *end, char o
     out[len] = '\0';
     *at += len;
     return true;
+}
+
+/* What is left of it. */
+static bool read_can(const unsigned char *p, const unsigned char *end, char out[ABLE_TEXT_MAX + 1]) {
+    if (end - p < 2 || get16(p) > ABLE_TEXT_MAX || end - p - 2 != get16(p)) return false;
+    memcpy(out, p + 2, get16(p));
+    out[get16(p)] = '\0';
+    return strlen(out) == get16(p) && able_good(out);
 }
 
 int frame_read_hello(const unsigned char *body, size_t len, Hello *out) {
@@ -114,7 +126,7 @@ int frame_read_hello(const unsigned char *body, size_t len, Hello *out) {
     memcpy(out->nonce, p + 34, FRAME_NONCE);
     p += 34 + FRAME_NONCE;
     if (!read_text(&p, end, out->cluster) || !read_text(&p, end, out->name) || !read_text(&p, end, out->host) ||
-        p != end || out->name[0] == '\0' || out->incarnation == 0)
+        !read_can(p, end, out->can) || out->name[0] == '\0' || out->incarnation == 0)
         return UV_EPROTO;
     return 0;
 }
@@ -186,6 +198,7 @@ static bool sound(const Record *r) {
     case RECORD_NODE: return r->name > 0 && r->name < PID_NODES && r->ref != 0 && r->size > 0;
     case RECORD_ATOM: return r->name > 0 && r->name <= ATOM_MAX && r->size > 0 && r->size <= ATOM_TEXT_MAX;
     case RECORD_PING: return r->size == 0;
+    case RECORD_LOAD: return r->size == 0 && r->from == 0;
     case RECORD_CREDIT: return r->size == 0;
     case RECORD_JOIN:
     case RECORD_LEAVE: return is_pid(r->from) && r->size > 0 && r->size <= GROUPS_TEXT_MAX;

@@ -3,6 +3,7 @@
  * First the handshake: frames of at most FRAME_HELLO_MAX bytes, each a length (4 bytes), a type (1 byte) and its body.
  *   1. Both say HELLO: who they are, and a nonce. Its first bytes stay as they are in every version to come.
  *   2. Both say PROOF: the HMAC of both HELLOs under the cluster's secret, so that neither can be replayed or mirrored.
+ *      (With TLS there need not be one: then both have proved before who they are.)
  *   3. The one whose name comes first decides: WELCOME with the number of this session, or REFUSED with why, as anybody
  *      may say instead of going on.
  * From then on the connection carries two lanes of bytes, in chunks: lane (1 byte), length (3 bytes), bytes. A lane is
@@ -23,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "mail/message.h"
+#include "net/able.h"
 #include "net/hmac.h"
 
 #define FRAME_VERSION 1
@@ -41,6 +43,7 @@ typedef struct Hello {
     uint16_t version, port; /* port: where it listens, 0 = it does not */
     unsigned char nonce[FRAME_NONCE];
     char cluster[FRAME_NAME_MAX + 1], name[FRAME_NAME_MAX + 1];
+    char can[ABLE_TEXT_MAX + 1];   /* what it can, see able.h */
     char host[FRAME_NAME_MAX + 1]; /* ... and on which address; "" = the one it is seen with */
 } Hello;
 
@@ -75,7 +78,8 @@ enum { /* kinds of records that are no messages */
     RECORD_CALL,        /* `name`: a service (net/call.h), `ref`: its asker's number, payload: the question */
     RECORD_ANSWER,      /* to `ref`; `to`: what became of it; payload */
     RECORD_CHASE,       /* who waits for whom, from `from` to `to`; `left`: see net/chase.h; payload: the way so far */
-    RECORD_FULL         /* the mailbox of `from`: `to` 1 = it is full, 0 = it has room again */
+    RECORD_FULL,        /* the mailbox of `from`: `to` 1 = it is full, 0 = it has room again */
+    RECORD_LOAD         /* `to`: how many actors it has; UINT64_MAX: it is about to end, and takes none */
 };
 
 #define FRAME_STEP 16        /* bytes of a step of RECORD_CHASE */

@@ -366,6 +366,19 @@ int link_tie(Link *l, Message *msg) {
     return err;
 }
 
+static bool adopt(void *link, uint64_t *pid) { return link_adopt(link, pid); }
+
+bool link_adopt_values(const Link *l, Message *msg) { return payload_adopt(msg, adopt, (void *)l); }
+
+int link_bind(Link *l, bool leaves, MessageKind kind, uint64_t from, uint64_t to, uint64_t *ref) {
+    Message msg = {.kind = (uint8_t)kind, .from = from, .to = to, .ref = *ref};
+    pthread_mutex_lock(&l->lock);
+    int err = !l->up ? UV_EHOSTUNREACH : leaves ? ties_leave(&l->ties, &msg) : ties_arrive(&l->ties, &msg);
+    pthread_mutex_unlock(&l->lock);
+    *ref = msg.ref;
+    return err == TIES_DROP ? UV_EEXIST : err;
+}
+
 void link_filled(Link *l, uint64_t pid, bool full) {
     pthread_mutex_lock(&l->lock);
     uint64_t *at = find_full(l, pid);

@@ -82,6 +82,12 @@ void link_begin(Link *l, int fd, Tls *tls, uint64_t session, const Hello *theirs
 /* Bytes that came, as chunks. 0; UV_EPROTO: they are none, UV_ENOMEM: end the connection. */
 int  link_receive(Link *l, const unsigned char *bytes, size_t len);
 int  link_resume(Link *l);
+/* Values of what a call brought from there: pids become ours. False: they are none, or of a node that was not
+ * announced. */
+bool link_adopt_values(const Link *l, Message *msg);
+/* A tie (ties.h) that no message has made: as if MONITOR, LINK or ASK had been sent (`leaves`), or had come. One that
+ * comes may get another ref. 0, UV_EHOSTUNREACH, UV_EEXIST, UV_ENOMEM. */
+int  link_bind(Link *l, bool leaves, MessageKind kind, uint64_t from, uint64_t to, uint64_t *ref);
 /* The connection is over; closes the socket and frees its Tls, soon. Everybody is told; the number of messages that
  * may be lost. */
 uint64_t link_end(Link *l);

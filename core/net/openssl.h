@@ -26,7 +26,8 @@
     F(SSL_CTX_new) F(SSL_CTX_set_ciphersuites) F(SSL_CTX_set_num_tickets) F(SSL_CTX_set_options) \
     F(SSL_CTX_set_verify) F(SSL_CTX_set_verify_depth) F(SSL_CTX_use_PrivateKey) F(SSL_CTX_use_certificate) \
     F(SSL_do_handshake) F(SSL_free) F(SSL_get0_peer_certificate) F(SSL_get_error) F(SSL_get_verify_result) \
-    F(SSL_key_update) F(SSL_new) F(SSL_read) F(SSL_set_accept_state) F(SSL_set_bio) F(SSL_set_connect_state) \
+    F(SSL_key_update) F(SSL_new) F(SSL_pending) F(SSL_read) F(SSL_set_accept_state) F(SSL_set_bio) \
+    F(SSL_set_connect_state) \
     F(SSL_shutdown) F(SSL_write) F(TLS_method) \
     F(X509V3_EXT_nconf_nid) F(X509V3_set_ctx) F(X509_EXTENSION_free) F(X509_NAME_add_entry_by_txt) \
     F(X509_STORE_CTX_free) F(X509_STORE_CTX_get_error) F(X509_STORE_CTX_init) F(X509_STORE_CTX_new) \

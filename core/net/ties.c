@@ -27,7 +27,7 @@ static Tie *find(const Map *m, uint64_t ref) {
     return map_get(m, ref, &bits) ? (Tie *)(uintptr_t)bits : NULL;
 }
 
-static int put(Map *m, uint64_t ref, uint64_t ours, uint64_t other) {
+static int put(Map *m, uint64_t ref, Tie tie) {
     Tie *t = find(m, ref);
     if (t == NULL) {
         if ((t = pool_alloc(sizeof *t)) == NULL) return UV_ENOMEM;
@@ -36,18 +36,13 @@ static int put(Map *m, uint64_t ref, uint64_t ours, uint64_t other) {
             return UV_ENOMEM;
         }
     }
-    *t = (Tie){.ours = ours, .other = other};
+    *t = tie;
     return 0;
 }
 
 static int put_ask(Map *m, const Message *msg) {
-    int err = put(m, msg->ref, msg->from, msg->to);
-    Tie *t = err == 0 ? find(m, msg->ref) : NULL;
-    if (t == NULL) return err;
-    t->name = msg->name;
-    t->since = atomic_load_explicit(&ticks, memory_order_relaxed);
-    t->due = t->since + 2;
-    return 0;
+    uint32_t now = atomic_load_explicit(&ticks, memory_order_relaxed);
+    return put(m, msg->ref, (Tie){msg->from, msg->to, msg->name, now, now + 2});
 }
 
 /* False: there is none, or `ours` is another's. (A slot's next actor numbers its refs from 1 again.) */
@@ -91,7 +86,7 @@ int ties_leave(Ties *t, Message *msg) {
     Tie tie;
     switch ((MessageKind)msg->kind) {
     case MESSAGE_ASK: return put_ask(&t->asks, msg);
-    case MESSAGE_MONITOR: return put(&t->monitors, msg->ref, msg->from, msg->to);
+    case MESSAGE_MONITOR: return put(&t->monitors, msg->ref, (Tie){.ours = msg->from, .other = msg->to});
     case MESSAGE_DEMONITOR: return take(&t->monitors, msg->ref, msg->from, NULL) ? 0 : TIES_DROP;
     case MESSAGE_LINK: return link_up(t, msg->from, msg->to);
     case MESSAGE_UNLINK:
@@ -109,7 +104,7 @@ int ties_leave(Ties *t, Message *msg) {
 static int adopt(Ties *t, Message *msg) {
     uint64_t ref = ref_make(REF_FOREIGN, 1 + atomic_fetch_add_explicit(&foreign, 1, memory_order_relaxed));
     if (map_get(&t->theirs, msg->ref, NULL)) return TIES_DROP; /* twice the same */
-    int err = put(&t->foreign, ref, msg->to, msg->ref);
+    int err = put(&t->foreign, ref, (Tie){.ours = msg->to, .other = msg->ref});
     if (err == 0 && (err = map_put(&t->theirs, msg->ref, ref)) < 0) take(&t->foreign, ref, msg->to, NULL);
     if (err == 0) msg->ref = ref;
     return err;

@@ -279,6 +279,11 @@ int tls_start(Tls *t) {
     return t->failed ? UV_EPROTO : 0;
 }
 
+/* Is there anything to open? OpenSSL keeps an incomplete record by itself, and reads no further than one. */
+static bool has_more(const Tls *t) {
+    return t->ready && !t->ended && !t->failed && (t->in_len > 0 || openssl.SSL_pending(t->ssl) > 0);
+}
+
 /* Opens a record, or what is left of one. */
 static int open_record(Tls *t, unsigned char *out, size_t room) {
     openssl.ERR_clear_error();
@@ -293,15 +298,13 @@ static int open_record(Tls *t, unsigned char *out, size_t room) {
 
 ssize_t tls_take(Tls *t, const unsigned char *bytes, size_t len, unsigned char *out, size_t room) {
     size_t got = 0;
-    int n = 1;
     if (!t->ended && !t->failed) {
         pthread_mutex_lock(&t->lock);
         t->in = bytes;
         t->in_len = len;
         if (!t->ready) shake_hands(t);
-        while (t->ready && n > 0 && got < room) {
-            n = open_record(t, out + got, room - got);
-            got += (size_t)n;
+        while (has_more(t) && got < room) {
+            got += (size_t)open_record(t, out + got, room - got);
             pthread_mutex_unlock(&t->lock); /* a writer may have waited */
             pthread_mutex_lock(&t->lock);
         }
@@ -318,7 +321,6 @@ ssize_t tls_take(Tls *t, const unsigned char *bytes, size_t len, unsigned char *
 
 /* Under the lock. */
 static bool make_record(Tls *t, const unsigned char *bytes, size_t len) {
-    openssl.ERR_clear_error();
     if (++t->records % t->rekey == 0 && openssl.SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1) return false;
     return openssl.SSL_write(t->ssl, bytes, (int)len) == (int)len;
 }

@@ -1,4 +1,5 @@
 /* Ops that look, and touch no actor: the node, names, groups, who is alive. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "ground/pool.h"
 #include "mail/groups.h"
 #include "mail/pid.h"
+#include "net/able.h"
 #include "net/cluster.h"
 #include "ops/console.h"
 #include "ops/request.h"
@@ -58,6 +60,24 @@ static void put_shown(Request *r, size_t count, size_t shown) {
     request_value(r, &t);
 }
 
+static void put_able(Text *t, uint32_t node) {
+    char set[ABLE_TEXT_MAX + 1];
+    uint64_t actors;
+    size_t at = 0;
+    Able a;
+    if (able_of(node, set, &actors) < 0) return; /* gone meanwhile */
+    json_integer(t, "actors", (int64_t)actors);
+    json_open(t, "can", '{');
+    while (able_next(set, &at, &a)) {
+        char key[ABLE_KEY_MAX + 1];
+        snprintf(key, sizeof key, "%.*s", (int)a.key_len, a.key);
+        if (a.kind == ABLE_BOOLEAN) json_bool(t, key, a.yes);
+        else if (a.kind == ABLE_INTEGER) json_integer(t, key, a.number);
+        else json_string(t, key, a.text, a.len);
+    }
+    json_close(t, '}');
+}
+
 /* This one, and those that a link is up to. */
 static void do_nodes(Request *r) {
     uint32_t at = 0;
@@ -67,6 +87,7 @@ static void do_nodes(Request *r) {
         json_open(&t, NULL, '{');
         json_words(&t, "name", name);
         json_bool(&t, "own", count == 0);
+        put_able(&t, count == 0 ? 0 : at);
         json_close(&t, '}');
         request_more(r, &t);
     }

@@ -311,7 +311,7 @@ void request_take(Client *c, const char *line, size_t len) {
     c->requests = r;
     c->request_count++;
     if (!check_args(r)) return;
-    if (relay_take(r, on != NULL && on->type == JSON_STRING ? on : NULL)) return;
+    if (op != &cancel && relay_take(r, on != NULL && on->type == JSON_STRING ? on : NULL)) return;
     if (op->how & OP_CHANGES) log_change(r);
     op->begin(r);
     return;

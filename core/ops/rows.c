@@ -100,6 +100,7 @@ void rows_put(Text *t, const VisitView *v, const char *name, size_t name_len) {
     else json_null(t, "name");
     json_words(t, "behaviour", v->behaviour->source->name);
     json_words(t, "version", v->behaviour->version);
+    if (v->behaviour->source->origin != NULL) json_words(t, "origin", v->behaviour->source->origin);
     json_words(t, "state", v->state);
     if (v->busy_since == 0) json_null(t, "handler");
     else json_string(t, "handler", len > 0 ? handler : "?", len > 0 ? len : 1);

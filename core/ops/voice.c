@@ -272,6 +272,7 @@ static void start(Voice *v, const RolloutOptions *options) {
     o.context = v;
     o.parcel = o.back ? NULL : &v->parcel;
     v->parcel.any_version = o.name_count > 0;
+    v->parcel.from = members_name(v->node);
     if (o.back && !change_knows(o.names[0])) {
         nothing_to_do(v);
         v->state = V_READY;

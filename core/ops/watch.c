@@ -43,7 +43,7 @@ static void add_dir_of(const Source *s) {
     const char *slash = strrchr(s->path, '/');
     size_t len = slash == NULL ? 1 : slash == s->path ? 1 : (size_t)(slash - s->path);
     const char *path = slash == NULL ? "." : s->path;
-    if (s->built_in) return;
+    if (s->built_in || s->origin != NULL) return;
     for (const Dir *d = watch.dirs; d != NULL; d = d->next)
         if (strlen(d->path) == len && memcmp(d->path, path, len) == 0) return;
     Dir *d = malloc(sizeof *d + len + 1);

@@ -113,6 +113,7 @@ static void do_why(Request *r) {
         else if (pid_node(pid) != 0) snprintf(end, sizeof end, "%s is on another node", who);
         else snprintf(end, sizeof end, "%s is dead: who waits for it hears of it in a moment", who);
         json_words(&t, "end", end);
+        if (first == count && pid_node(pid) != 0) rows_put_pid(&t, "next", pid); /* its node knows how it goes on */
     }
     if (count == CHAIN_MOST) json_bool(&t, "cut", true);
     json_close(&t, '}');

@@ -3,8 +3,8 @@
 ---
 --- Times are milliseconds, parts of them too. Functions raise on misuse (wrong arguments, values that can't be sent)
 --- and return false or nil with a word on what may happen to the best (a dead pid, a full mailbox, a taken name).
---- In a module's body there is no actor yet: there all functions but info, node, nodes, now, stats, versions,
---- whereis and the log's raise; call them in init or a handler.
+--- In a module's body there is no actor yet: there all functions but info, node, node_info, nodes, now, stats,
+--- versions, whereis and the log's raise; call them in init or a handler.
 ---
 --- Values that travel in messages, spawns, replies and reasons: nil, booleans, integers, floats, strings, pids, refs,
 --- and tables of them (trees: a table met twice or a cycle is an error, which names the path). Functions, threads and
@@ -132,11 +132,23 @@ function throng.spawn(module, ...) end
 ---@field memory? integer             bytes its VM may hold, from 65536 on; setting actor.memory if not given
 ---@field mailbox? throng.MailboxOptions  what is not given is the behaviour's
 ---@field allow? ("io"|"os"|"debug"|"package"|"reload")[] what is closed otherwise; only what one was allowed oneself
+---@field node? string                the node it lives on; this actor waits until it is made there, see below
+---@field requires? table<string, boolean|integer|string>  what its node must be able to (--can), see below
 ---@field restarts? integer           how many it replaces, one after the other: a crash report says so
 ---@field wait? number                wait this many ms for init, and raise its error, or the code "timeout"
 ---@field pid? pid                    with wait, spawn_with puts it here before it waits, for who has to end the newborn
 
 --- As spawn, with options. Raises the code "name_taken" too.
+---
+--- On another node (`node`, `requires`) all options hold as here; the name is registered there. This actor waits, as
+--- in an ask, until the other one has its pid: `wait` ms, else ask.timeout. What the other node lacks of the module and
+--- of the files that it requires is sent to it, and what the new actor spawns or requires later comes from here, too.
+--- `requires` picks, of the nodes that can do all of it, this one too, the one with the fewest actors (false: what it
+--- must not be able to do). With `node` besides it picks if that node is not up, or can't.
+--- Raises the codes "unreachable" (no node of that name is up), "no_node" (none can do what is required), "down" (the
+--- connection was lost meanwhile: it may have been made), "refused" (the node runs its own files only, and has another
+--- version, or none), "too_large" (a file has over 1 MB, init's arguments nearly that), "timeout" (if it is made after
+--- that it is killed), and what is raised here, too: "spawn", "limit", "name_taken".
 ---@param options throng.SpawnOptions
 ---@param module string
 ---@param ... any
@@ -375,6 +387,17 @@ function throng.watch_nodes(who, on) end
 ---@return string
 function throng.node() end
 
+---@class throng.NodeInfo
+---@field name string
+---@field own boolean      it is this one
+---@field actors integer   alive, as it said last: a second or so ago
+---@field can table<string, boolean|integer|string>  what it was started with: --can gpu=true,zone=eu
+
+--- What is known of a node.
+---@param name? string     this one, if not given
+---@return throng.NodeInfo?  nil: none of that name is up
+function throng.node_info(name) end
+
 --- The names of the nodes that we have a connection to, ours first.
 ---@return string[]
 function throng.nodes() end
@@ -454,13 +477,13 @@ function throng.stats() end
 ---                                none of its coroutines is in the middle of something; a way back leaves states as
 ---                                they are
 
----@field all? boolean            on all nodes that there is a link to, or on none: what is new in this node's files goes
----                                to them, and modules that are named are replaced whatever they were there
+---@field all? boolean            on all nodes that there is a link to, or on none: what is new in this node's files
+---                                goes to them, and modules that are named are replaced whatever they were there
 ---@field within? number          with `all`: how long all nodes have to be ready, in ms; 30 s if not given
 
----@class throng.ReloadReport     with `all`: besides, or instead, `nodes`, for each its name `on`, its `state` ("taken",
----                               "unchanged", "unknown") and its own report; `text`; and `on`, whose failure it is.
----                               `actor` is a text then
+---@class throng.ReloadReport     with `all`: besides, or instead, `nodes`, for each its name `on`, its `state`
+---                               ("taken", "unchanged", "unknown") and its own report; `text`; and `on`, whose
+---                               failure it is. `actor` is a text then
 ---@field ok boolean              false: the old code runs on, everywhere, and `stage` and `message` say why
 ---@field behaviours throng.Reloaded[] none: nothing has changed
 ---@field actors integer          how many took it

@@ -21,10 +21,13 @@
 --- started again. "rest_for_one": those that were started after it are. "dynamic": as one_for_one, for many like
 --- children without an order, all made of the template `child`; they are stopped all at once.
 ---
+--- A child may live on another node (`node`, `requires`): when that node ends, is killed or can't be reached, the child
+--- has failed, and `requires` finds another place for it.
+---
 --- An end "normal" or "shutdown" is no failure of a "transient" child; "shutdown" is what the node and supervisors
---- stop with, and never brings a restart. A child is up when its init has ended; one that fails in init, or does not
---- end it within `wait`, has failed like any other. Only a first start by start_child is different: its error is the
---- answer, and the child is not kept.
+--- stop with, and brings no restart, but on another node: then that node ends, and not we. A child is up when its init
+--- has ended; one that fails in init, or does not end it within `wait`, has failed like any other. Only a first start
+--- by start_child is different: its error is the answer, and the child is not kept.
 ---
 --- Requests are answered at once also while children are started, stopped or waited for.
 local restarts = require "throng.restarts"
@@ -43,6 +46,8 @@ local COUNT <const>, SECONDS <const> = 5, 10
 ---@field id? string|integer     unique in its supervisor; its name or module if not given (dynamic: a number)
 ---@field args? any[]            init's arguments; `n` if there are nils among them
 ---@field options? throng.SpawnOptions  but for link, monitor and wait
+---@field node? string           where it lives, each time it is started; as the options of these names
+---@field requires? table<string, boolean|integer|string>  with both: there if that node is up, else where it can
 ---@field restart? "permanent"|"transient"|"temporary" always (if not given), after a failure, never
 ---@field stop_timeout? number   ms that it has to stop before it is killed (5000)
 ---@field wait? number           ms that its init has (5000); a supervisor's init starts all of its children
@@ -74,7 +79,7 @@ local COUNT <const>, SECONDS <const> = 5, 10
 local RESTART <const> = {permanent = true, transient = true, temporary = true}
 local STRATEGIES <const> = {one_for_one = true, one_for_all = true, rest_for_one = true, dynamic = true}
 local FIELDS <const> = {id = true, module = true, args = true, options = true, restart = true, stop_timeout = true,
-                        wait = true}
+                        wait = true, node = true, requires = true}
 local NOT_YOURS <const> = {link = true, monitor = true, wait = true, pid = true}
 
 local function text_of(reason)
@@ -173,8 +178,18 @@ local function bury(child, pid, ms)
   end
 end
 
+--- It is being made on another node: until it is, nobody knows its pid.
+local function wait_for_pid(child)
+  local starting, pause = child.starting, 1
+  while starting and child.starting == starting and not starting.pid do
+    throng.sleep(pause)
+    pause = math.min(2 * pause, 50)
+  end
+end
+
 --- Stops its actor, if it has one. Who is at starting it has lost his turn.
 local function halt(child, ms)
+  if not pid_of(child) then wait_for_pid(child) end
   local pid = pid_of(child)
   child.turn = child.turn + 1
   child.pid, child.starting, child.halting = nil, nil, pid
@@ -190,6 +205,7 @@ local function start(self, child)
   local options = {}
   for key, value in pairs(child.options) do options[key] = value end
   options.link, options.wait = true, child.wait
+  options.node, options.requires = child.node or options.node, child.requires or options.requires
   if child.restarts > 0 then options.restarts = child.restarts end -- for crash reports
   child.turn = child.turn + 1
   child.state, child.starting, child.down = "starting", options, false
@@ -246,8 +262,10 @@ end
 
 -- ---- restarting ----
 
-local function comes_back(child, reason)
-  if child.restart == "temporary" or reason == "shutdown" then return false end
+--- `pid`: whose end it was. One on another node that is told to stop, and not by us, has lost its node.
+local function comes_back(child, reason, pid)
+  if child.restart == "temporary" then return false end
+  if reason == "shutdown" then return pid ~= nil and tostring(pid):find("@", 1, true) ~= nil end
   return child.restart == "permanent" or reason ~= "normal"
 end
 
@@ -258,8 +276,9 @@ end
 
 --- It ended, without having been told to. Says whether it is to be started again; may give up, and not return.
 local function fail(self, child, reason)
+  local pid = child.pid
   child.pid, child.reason = nil, reason
-  if not comes_back(child, reason) then
+  if not comes_back(child, reason, pid) then
     retire(self, child, reason)
     return false
   end
@@ -372,6 +391,9 @@ function Supervisor:init(options)
 end
 
 function Supervisor:terminate()
+  for _, child in ipairs(self.children or {}) do -- who was at starting it is no more; it is linked to us, and ends
+    if not pid_of(child) then child.starting = nil end
+  end
   stop_all(self)
 end
 

@@ -277,4 +277,64 @@ describe("a command of the client", function()
     c.node:signal "INT"
     assert.equal(130, c:wait().code)
   end)
+
+  describe("of several nodes", function()
+    local function piece(row, on)
+      local copy = {on = on}
+      for k, v in pairs(row) do copy[k] = v end
+      return copy
+    end
+
+    it("goes where it is sent, and shows whose each row is", function()
+      local world = fake("world", {ps = function(peer, id)
+        peer:more(id, piece(ROWS[2], "b"))
+        peer:more(id, piece(ROWS[1], "world"))
+        peer:value(id, {nodes = {{on = "world", value = {count = 1, shown = 1}}, {on = "b", value = {count = 1, shown = 1}}}})
+      end, state = function(peer, id) peer:value(id, {text = "{}"}) end,
+      memory = function(peer, id)
+        peer:value(id, {nodes = {{on = "world", value = {actors = 1}}, {on = "b", value = {actors = 2}}}})
+      end})
+      local r = run {"ps", "world", "--all"}
+      assert.same({0, ""}, {r.code, r.err})
+      assert.matches("^NODE  .*\nworld  <1.1> .*\nb  .*\n2 actors\n$", r.out)
+      assert.same({"*"}, {world:last "ps".on})
+      assert.matches("^NODE .*\nb .*\nworld .*", run({"ps", "world", "--all", "--sort", "depth"}).out)
+      assert.matches("\nworld .*1 shown", run({"ps", "world", "--all", "--sort", "memory", "--limit", "1"}).out)
+      assert.equal("world\nactors  1\nb\nactors  2\n", run({"memory", "world", "--all"}).out)
+      assert.equal("{}\n", run({"state", "world", "bob", "--on", "b"}).out)
+      assert.same({"b", {pid = "bob"}}, {world:last "state".on, world:last "state".args})
+    end)
+
+    it("says which did not answer, after all that did, and fails", function()
+      fake("world", {ps = function(peer, id)
+        peer:more(id, piece(ROWS[1], "world"))
+        peer:value(id, {nodes = {{on = "world", value = {count = 1, shown = 1}},
+                                 {on = "b", error = {code = "timeout", message = "node b: it does not answer in time"}},
+                                 {on = "c", error = {code = "error", message = "no such thing"}}}})
+      end})
+      local r = run {"ps", "world", "--all"}
+      assert.equal(1, r.code)
+      assert.matches("\nworld .*\n1 actor\n$", r.out)
+      assert.equal("timeout: node b: it does not answer in time\nthrong: node c: no such thing\n", r.err)
+      assert.equal(1, run({"ps", "world", "--all", "--json"}).code)
+    end)
+
+    it("follows a chain of waiting from node to node", function()
+      fake("world", {why = function(peer, id, args)
+        local chains = {bob = {chain = {{pid = "<1.1>", waits = "ask", ["for"] = "<2.1@b>"}}, ["end"] = "x", next = "<2.1@b>"},
+                        ["<2.1@b>"] = {chain = {{pid = "<2.1@b>", waits = "ask", ["for"] = "<1.1>"}}, ["end"] = "y",
+                                       next = "<1.1>"},
+                        ["<1.1>"] = {chain = {{pid = "<1.1>"}}, ["end"] = "z", next = "<2.1@b>"}}
+        peer:value(id, chains[args.pid])
+      end})
+      assert.equal("<1.1> waits: ask <2.1@b>\n  <2.1@b> waits: ask <1.1>\n    <1.1>\na circle: it leads back to <2.1@b>\n",
+                   run({"why", "bob"}).out)
+    end)
+
+    it("can't go to all if it is about one actor", function()
+      fake "world"
+      fails(2, {"kill", "world", "bob", "--all"}, "^throng: kill has no option %-%-all")
+      fails(2, {"ps", "world", "--all=1"}, "^throng: %-%-all takes no value")
+    end)
+  end)
 end)

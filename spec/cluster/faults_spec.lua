@@ -203,7 +203,9 @@ describe("a node that floods another", function()
     local function result(place, word) return cjson.decode((t[place]:read_until(word .. " ({[^\n]+)", 90))) end
     local flood = result(1, "flooder")
     assert(flood.whys.full > 100, "it was told to wait")
-    assert.are.equal(flood.taken + flood.full_asks, flood.heard + flood.full) -- each is there, or a dead letter of a full mailbox
+    -- Each is there, or a dead letter of a full mailbox, as may be the question how many there are.
+    local told = flood.heard + flood.full
+    assert(told >= flood.taken and told <= flood.taken + flood.full_asks, cjson.encode(flood))
     assert(node.slow > 1 or flood.grew < 24 << 20, ("its memory grew by %d bytes"):format(flood.grew))
     for _, place in ipairs {2, 3, 3} do
       local probe = result(place, "prober")

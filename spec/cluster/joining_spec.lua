@@ -1,11 +1,12 @@
 --- Who comes, comes back, or comes twice: connections that cross each other, are late, or half there.
+local frames = require "door.net"
 local netns = require "spec.support.netns"
 local node = require "spec.support.node"
 local process = require "door.process"
 local traffic = require "spec.support.traffic"
 
--- A frame's length, and its type: the last word of a handshake (core/net/frame.h).
-local WELCOME <const> = "\x0d\0\0\0\x03"
+-- A frame's length, and its type: the last words of a handshake (core/net/frame.h).
+local WELCOME <const>, PROOF <const> = "\x0d\0\0\0\x03", "\x2d\0\0\0\x02"
 
 describe("a node that one side has given up and the other has not", function()
   it("is taken anew", function()
@@ -41,6 +42,25 @@ describe("a node that one side has given up and the other has not", function()
     t[1]:read_until "node n2 is up"
     t:settle()
     t:go_on(2)
+    t:check()
+  end)
+end)
+
+describe("two nodes that dial each other at the same time", function()
+  it("keep the connection they have, however late the other one is", function()
+    local net <close> = netns.open(2)
+    local hello = frames.hello("throng", "n1", net.address(1), 7100):sub(1, 5)
+    net:way(1, 2, {without = hello, port = 7100}) -- n1's own connection has to wait
+    net:way(2, 1, {without = PROOF, port = 7100}) -- until n2's is half there, and stays so
+    local t = traffic.start(net, 2, {"--set", "net.heartbeat=200", "--set", "net.timeout=20000", meanwhile = function()
+      local ends = process.now() + 20 * node.slow
+      repeat until net:counts(2, 1).cut > 0 or process.now() > ends
+      net:way(1, 2, {})
+    end})
+    t:go_on(2.2) -- the session is no longer young
+    net:heal()
+    t:go_on(4) -- TCP tries once more
+    for place = 1, 2 do assert.is_nil(t[place].err:match "is down[^\n]*") end
     t:check()
   end)
 end)

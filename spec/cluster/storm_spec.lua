@@ -44,9 +44,9 @@ local function storm(net, t, random)
 end
 
 describe("a storm of faults", function()
-  it("ends with all nodes together again, and a history without a flaw", function()
+  local function survived(options)
     local net <close> = netns.open(PLACES)
-    local t = traffic.start(net, PLACES, {"--set", "net.timeout=800", "--set", "net.heartbeat=200"})
+    local t = traffic.start(net, PLACES, options)
     math.randomseed(seed)
     local past = storm(net, t, math.random)
     local good, why = pcall(function()
@@ -55,5 +55,14 @@ describe("a storm of faults", function()
       return t:check()
     end)
     if not good then error(("%s\nthe storm was: %s"):format(tostring(why), past), 0) end
+  end
+
+  it("ends with all nodes together again, and a history without a flaw", function()
+    survived {"--set", "net.timeout=800", "--set", "net.heartbeat=200"}
+  end)
+
+  it("does so over TLS, and where some are more patient than others", function()
+    survived {"--set", "net.timeout=800", "--set", "net.heartbeat=200", tls = true,
+              n2 = {"--set", "net.timeout=5000"}, n3 = {"--set", "net.timeout=2000"}}
   end)
 end)

@@ -5,9 +5,10 @@
  *     wire.open(places, seed)   -> wire | nil, why it can't be here; the places are 10.77.0.1, 10.77.0.2 ...
  *     wire:namespace(place)     -> file descriptor, for process.start{netns =}
  *     wire:rule(from, to, {cut = true, loss = 0.2, delay = ms, jitter = ms, rate = bytes a second, queue = bytes,
- *                          without = bytes})
+ *                          without = bytes, port = number})
  *                               for the packets of one direction from now on; {} is a perfect wire. `without`: what
- *                               begins with that, as what TCP carries, does not pass: the rest of its stream must wait
+ *                               begins with that, as what TCP carries (to that port), does not pass: the rest of its
+ *                               stream must wait
  *     wire:counts(from, to)     -> {packets =, bytes =, cut =, lost =, crowded =, overtook =}: what came in and what
  *                               became of it; overtook: handed on before one that had come earlier
  *     wire:close()
@@ -49,6 +50,7 @@ typedef struct Rule {
     bool cut;
     unsigned char without[WITHOUT_MOST];
     size_t without_len;
+    int port; /* 0 = any */
     double loss, delay, jitter, rate, queue; /* ns, bytes a second, bytes */
 } Rule;
 
@@ -143,6 +145,7 @@ static void hand_on(Wire *w, Way *way, uint64_t number, int to, const unsigned c
 static bool unwanted(const Rule *r, const unsigned char *p, size_t len) {
     size_t head = (size_t)(p[0] & 15) * 4;
     if (r->without_len == 0 || p[9] != 6 || len < head + 20) return false;
+    if (r->port != 0 && r->port != (p[head + 2] << 8 | p[head + 3])) return false;
     head += (size_t)(p[head + 12] >> 4) * 4;
     return len >= head + r->without_len && memcmp(p + head, r->without, r->without_len) == 0;
 }
@@ -389,7 +392,8 @@ static int wire_rule(lua_State *L) {
     Way *way = check_way(L, w);
     luaL_checktype(L, 4, LUA_TTABLE);
     lua_getfield(L, 4, "cut");
-    Rule r = {.cut = lua_toboolean(L, -1), .loss = field(L, "loss", 0), .delay = field(L, "delay", 0) * 1e6,
+    Rule r = {.cut = lua_toboolean(L, -1), .port = (int)field(L, "port", 0), 
+              .loss = field(L, "loss", 0), .delay = field(L, "delay", 0) * 1e6,
               .jitter = field(L, "jitter", 0) * 1e6, .rate = field(L, "rate", 0), .queue = field(L, "queue", QUEUE)};
     size_t len = 0;
     lua_getfield(L, 4, "without");

@@ -93,6 +93,8 @@ describe("a record", function()
     assert.is_true(good {kind = STOP, to = pid, argc = 1, payload = "x"})
     assert.is_true(good {kind = KILL, to = pid, from = pid})
     assert.is_true(good {kind = MONITOR, to = pid, from = pid, ref = monitor})
+    assert.is_true(good {kind = 0x89, to = pid, from = pid, left = 3, payload = ("x"):rep(20)})
+    assert.is_true(good {kind = 0x8a, to = 1, from = pid})
   end)
 
   it("is refused when others would trip over it", function()
@@ -112,6 +114,10 @@ describe("a record", function()
       {kind = 0x80, name = 1, payload = "a\0"}, {kind = 0x81, name = 1}, {kind = 0x81, name = 65536, payload = "x"},
       {kind = 0x81, name = 1, payload = ("x"):rep(101)}, {kind = 0x84, from = pid}, {kind = 0x84, payload = "g"},
       {kind = 0x84, from = pid, payload = ("x"):rep(201)}, {kind = 0x86, from = pid, payload = "n"},
+      {kind = 15, to = pid, from = pid, ref = request, argc = 1, payload = "x"}, {kind = 16, to = pid, from = pid},
+      {kind = 0x89, from = pid, payload = ("x"):rep(20)}, {kind = 0x89, to = pid, payload = ("x"):rep(20)},
+      {kind = 0x89, to = pid, from = pid, payload = "x"}, {kind = 0x89, to = pid, from = pid, payload = ("x"):rep(65537)},
+      {kind = 0x8a, to = 2, from = pid}, {kind = 0x8a, to = 1}, {kind = 0x8a, to = 1, from = pid, payload = "x"},
     } do
       assert.is_false(good(r), require "cjson".encode {kind = r.kind, flags = r.flags})
     end

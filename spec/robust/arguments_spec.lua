@@ -62,7 +62,7 @@ local BODY <const> = [==[
     info = {{echo}, ok_pid},
     rollback = {{"nobody", {}}, function(_, n) return n ~= "zero byte" and TEXTS[n] or n == "empty" end,
                 function(_, n) return n == "nil" or n == "table" or n == "meta" end},
-    reload = {{}}, versions = {{}}, -- all of theirs may be left out: see spec/contract/reload_spec.lua
+    reload = {{}}, versions = {{}}, node_info = {{}}, -- all of theirs may be left out: see spec/contract/reload_spec.lua
   }
   local SKIP = {exit = true, shutdown = true, log = true} -- below
   local ENDS_US = {link = {["dead pid"] = true}, kill = {self = true, pid = true}, stop = {self = true, pid = true}}

@@ -63,14 +63,48 @@ function cluster.join(other, name, text, options, more)
   ]] .. text, words, more)
 end
 
---- The same, to its end: what it called done with.
-function cluster.ask(other, name, text, options, more)
-  local n = cluster.join(other, name, text, options, more)
+--- A node without a script, that others can join.
+---@return Node with `address`
+function cluster.bare(name, options, more)
+  local o = {command = {"run", "--name", name, "--workers", "2", "--listen", "127.0.0.1:0"},
+             env = {THRONG_RUN_DIR = cluster.dir()}}
+  for key, value in pairs(more or {}) do o[key] = value end
+  for _, word in ipairs(options or {}) do o.command[#o.command + 1] = word end
+  local n = node.start(o)
+  n.name = name
+  n.address = n:read_until "listening for nodes of the cluster [%w_-]+ on (%S+)"
+  return n
+end
+
+--- A node that joins that one, which may be bare: its root gets on_ready() when the other one is up.
+function cluster.beside(other, name, text, options, more)
+  local words = {"--join", other.address}
+  for _, word in ipairs(options or {}) do words[#words + 1] = word end
+  return start(name, [[
+    function Me:init() throng.watch_nodes(true) end
+    function Me:on_node(name, state)
+      if state == "up" and name == "]] .. other.name .. [[" and not self.ready then
+        self.ready = true
+        Me.on_ready(self)
+      elseif Me.on_other_node then
+        Me.on_other_node(self, name, state)
+      end
+    end
+  ]] .. text, words, more)
+end
+
+local function ended(n)
   local r = n:wait()
-  if r.code ~= 0 then error(("exit code %s, signal %s"):format(r.code, r.signal), 2) end
+  if r.code ~= 0 then error(("exit code %s, signal %s"):format(r.code, r.signal), 3) end
   cluster.last = r
   return table.unpack(r.json and r.json.results or {})
 end
+
+--- The same, to its end: what it called done with.
+function cluster.found(...) return ended(cluster.beside(...)) end
+
+--- join, to its end: what it called done with.
+function cluster.ask(...) return ended(cluster.join(...)) end
 
 cluster.slow = node.slow
 return cluster

@@ -18,6 +18,7 @@ local cjson = require "cjson"
 local node = require "spec.support.node"
 local process = require "door.process"
 local seed = require "spec.support.seed"
+local tls = require "door.tls"
 
 local FOLDER <const> = "spec/support/traffic/"
 local ACTORS <const> = {"talker", "mark", "ledger", "flooder", "sink", "prober"}
@@ -41,10 +42,13 @@ function Traffic:launch(place, elsewhere)
   self.lives[place] = life
   local at = elsewhere or place
   local address = ("%s:%d"):format(self.net.address(at), PORT)
-  local options = {"--name", name, "--workers", "1", "--insecure", "--listen", address}
+  local options = {"--name", name, "--workers", "1", "--listen", address}
   -- Everybody joins the first, and that one the second: so whoever was lost finds one who is there.
   local joins = ("%s:%d"):format(self.net.address(place == 1 and 2 or 1), PORT)
-  for _, words in ipairs {{"--join", joins}, self.options, self.options[name] or {}} do
+  local certs = self.home .. "/certs/"
+  local safety = self.options.tls and {"--tls-cert", certs .. name .. ".pem", "--tls-key", certs .. name .. ".key",
+                                       "--tls-ca", certs .. "ca.pem"} or {"--insecure"}
+  for _, words in ipairs {{"--join", joins}, safety, self.options, self.options[name] or {}} do
     for _, word in ipairs(words) do options[#options + 1] = word end
   end
   local files = {}
@@ -61,17 +65,24 @@ end
 
 ---@param net table       of netns.open
 ---@param count integer   nodes: in places 1 to that
----@param options? string[] more options for each; and, by its name, for one: {"--set", "x=1", n2 = {"--set", "x=2"}}
+---@param options? string[] more options for each; and, by its name, for one: {"--set", "x=1", n2 = {"--set", "x=2"}}; tls = true;
+---  meanwhile = function() to call when all were started
 ---@param burst? integer  messages that each sends each other in 10 ms, at most; 8
 function traffic.start(net, count, options, burst)
   local home = process.mkdtemp()
   local self = setmetatable({net = net, count = count, options = options or {}, burst = burst or 8, lives = {},
-                             every = {}, dir = home .. "/run"}, Traffic)
+                             every = {}, home = home, dir = home .. "/run"}, Traffic)
   self.sweeper = setmetatable({}, {__gc = function() process.remove_all(home) end})
+  if self.options.tls then
+    local names = {}
+    for place = 1, count do names[place] = "n" .. place end
+    assert(tls.certs(home .. "/certs", names, 1))
+  end
   for place = 1, count do
     self:launch(place)
     if place == 1 then self[1]:read_until "listening" end -- the secret is made
   end
+  if self.options.meanwhile then self.options.meanwhile() end
   self:settle()
   return self
 end

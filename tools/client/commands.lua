@@ -173,6 +173,14 @@ local function text_value(view)
   return {more = nothing, done = function(about) show_value(about, view) end}
 end
 
+--- What a node can, as it was started with.
+local function able(can)
+  if type(can) ~= "table" then return nil end
+  local parts = {}
+  for _, key in ipairs(sorted(can)) do parts[#parts + 1] = ("%s=%s"):format(key, tostring(can[key])) end
+  return #parts > 0 and table.concat(parts, ",") or nil
+end
+
 local function done_word(word)
   return function(view)
     return {more = nothing, done = function() view.out(view.paint("dim", word)) end}
@@ -186,9 +194,14 @@ local function who(row)
   return nil
 end
 
+--- With the node that its code came from, if that is another.
+local function behaviour(row)
+  return row.origin and ("%s@%s"):format(row.behaviour, row.origin) or row.behaviour
+end
+
 local PS <const> = {
   {"PID", "pid", colour = "yellow"}, {"NAME", who, least = 8, colour = "bold"},
-  {"BEHAVIOUR", "behaviour", least = 8},
+  {"BEHAVIOUR", behaviour, least = 8},
   {"VERSION", function(row) return row.version and tostring(row.version):sub(1, 8) end},
   {"STATE", "state"}, {"HANDLER", "handler", least = 8},
   {"DEPTH", "depth", show.count, right = true}, {"OLDEST", "oldest", show.time, right = true},
@@ -200,7 +213,7 @@ local TREE <const> = {
   {"ACTOR", function(row)
     return ("  "):rep(math.min(tonumber(row.level) or 0, 40)) .. (who(row) or row.behaviour or "?")
   end, least = 20, colour = "bold"},
-  {"PID", "pid", colour = "yellow"}, {"BEHAVIOUR", "behaviour", least = 8}, {"STATE", "state"},
+  {"PID", "pid", colour = "yellow"}, {"BEHAVIOUR", behaviour, least = 8}, {"STATE", "state"},
   {"DEPTH", "depth", show.count, right = true}, {"MEMORY", "memory", show.size, right = true},
   {"UPTIME", "uptime", show.time, right = true},
 }
@@ -455,6 +468,8 @@ add("look", "node", {}, "the node: version, uptime, workers, settings, counters"
     {begin = anything {"name", "version", "uptime", "os_pid", "workers"}})
 add("look", "nodes", {}, "the members this node knows",
     {list = true, begin = table_of({{"NAME", "name", least = 8, colour = "bold"},
+                                    {"ACTORS", "actors", show.count, right = true},
+                                    {"CAN", function(row) return able(row.can) end, least = 8},
                                     {"", function(row) return row.own and "this one" or nil end}},
                                    counted("node", "nodes"))})
 add("look", "memory", {}, "where the node's memory is", {begin = anything {"rss", "peak", "actors"}})

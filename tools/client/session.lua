@@ -167,6 +167,26 @@ local function run_json(self, command, args, options)
   return true
 end
 
+--- What an actor waits for may wait on another node: the chain goes on there, until it ends or comes back.
+local function go_on(self, op, args, about)
+  local met, good = {}, true
+  local next_args = {within = args.within}
+  while good and type(about) == "table" and type(about.next) == "string" and not met[about.next] do
+    met[about.next] = true
+    next_args.pid = about.next
+    local found, more = self:perform(op, next_args, function() end)
+    good = found and type(more) == "table" and type(more.chain) == "table"
+    if good then
+      table.move(more.chain, 1, #more.chain, #about.chain + 1, about.chain)
+      about["end"], about.next = more["end"], more.next
+    end
+  end
+  if good and type(about) == "table" and about.next then
+    about["end"] = ("a circle: it leads back to %s"):format(about.next)
+  end
+  return about
+end
+
 local function run_shown(self, command, args, options)
   if command.name == "top" then return top.run(self, args) end
   if command.file then
@@ -187,6 +207,7 @@ local function run_shown(self, command, args, options)
     return limit and count >= limit
   end)
   if not good then return false, result end
+  if command.name == "why" then result = go_on(self, command.name, args, result) end
   if args.on ~= "*" or type(result) ~= "table" or type(result.nodes) ~= "table" or command.leads then
     shown.done(result)
     return true

@@ -1,4 +1,4 @@
-/* What comes from another node for the console: lines of its answers (ops/relay), and parcels of code (actor/parcel). */
+/* What comes from another node: lines of its console's answers (ops/relay), and parcels of code (actor/parcel). */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -24,6 +24,7 @@
 ---@field caf? peers.Tuning[]
 ---@field by? string           the figure that decides which is best, instead of the rate; the least is
 ---@field also? string[]       figures to show with the rate
+---@field tls? boolean         the two talk by TLS 1.3, with certificates on both sides
 ---@field remote? boolean      two nodes on this machine; ours as they come, and both on one core
 
 local TICK_ERLANG <const> = {{"send"}}
@@ -46,9 +47,10 @@ end
 ---@param ours string
 ---@param words string
 ---@param variant string
-local function remote(ours, words, variant)
+---@param tls? boolean
+local function remote(ours, words, variant, tls)
   local also <const> = (variant == "trips" or variant == "call") and {"p99_ns"} or nil
-  return {bench = "remote", ours = {{ours}}, words = words, remote = true, also = also,
+  return {bench = "remote", ours = {{ours}}, words = words, remote = true, tls = tls, also = also,
           erlang = {{variant, schedulers = {2}}, {variant, flags = "+sbwt very_long", schedulers = {2}},
                     {variant, schedulers = {1}, pinned = true}}}
 end
@@ -79,4 +81,6 @@ return {
   remote("oneway,1KB", "messages=200000 bytes=1024", "oneway"),
   remote("oneway,64KB", "messages=10000 bytes=65536", "oneway"),
   remote("tick", "guys=1000 rounds=2000", "tick"),
+  remote("trips,send", "messages=50000", "trips", true),
+  remote("oneway", "messages=500000", "oneway", true),
 }
