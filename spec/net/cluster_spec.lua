@@ -284,8 +284,7 @@ describe("the options of a cluster", function()
                    complaint {"--listen", a.address})
     assert.matches("^throng: %-%-join x: HOST:PORT", complaint {"--join", "127.0.0.1:1,x"})
     assert.matches("^throng: %-%-join 10.0.0.1:7101: beyond loopback", complaint {"--join", "10.0.0.1:7101"})
-    for _, url in ipairs {"127.0.0.1:2379", "http://", "http://x", "http://x:0", "http://x:1/v3", "ftp://x:1", "http://u@x:1", "",
-                          "http://x:2379,", "http://[::1:2379"} do
+    for _, url in ipairs {"127.0.0.1:2379", "http://x", "http://x:1/v3", "ftp://x:1", "http://u@x:1", "http://x:2379,"} do
       assert.matches("^throng: %-%-etcd [^\n]*: http://HOST:PORT%[,http://HOST:PORT%], such as http://127.0.0.1:2379\n$",
                      complaint {"--etcd", url})
     end
