@@ -62,7 +62,8 @@ static int renew(Change *c, const Source *s, const Source **out) {
     if (fresh != s) return 0;
     const ParcelItem *item = parcel_find(c->parcel, s->name);
     if (s->origin != NULL && !is_of_sender(c, s)) item = NULL; /* another node's, perhaps of the same name */
-    if (item != NULL && s->origin == NULL && !c->parcel->any_version && !s->built_in && item->was != 0 && s->hash != item->was &&
+    if (item != NULL && s->origin == NULL && !c->parcel->any_version && !s->built_in && item->was != 0 &&
+        s->hash != item->was &&
         s->hash != item->hash)
         return fail(c, UV_EINVAL, STAGE_NONE, "its module '%s' (%s) is not the one that has changed: it may be another "
                     "of that name. If it is to be replaced, name it", s->name, s->path);

@@ -311,7 +311,8 @@ int source_replace(const Source *s, const char *text, size_t len, const Source *
 
 int source_bring(const char *name, const char *path, const char *text, size_t len, const Source **out, char *err,
                  size_t err_size) {
-    if (source_good_name(name) && !reserved(name)) return take_text(NULL, name, path, text, len, true, out, err, err_size);
+    if (source_good_name(name) && !reserved(name))
+        return take_text(NULL, name, path, text, len, true, out, err, err_size);
     snprintf(err, err_size, "'%.200s' is no name for a module of another node's", name);
     return UV_EINVAL;
 }
