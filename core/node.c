@@ -261,7 +261,7 @@ int node_run(const NodeOptions *o) {
                          (SchedulerCalls){clustered ? run_and_flush : actor_run, vm_interrupt, pool_thread_end,
                                           o->tests ? testing_at_rest : NULL, gauge_ran});
     if (err < 0) goto no_scheduler;
-    voice_open();
+    voice_open(o->own_files);
     ConsoleOptions door = {.path = o->console, .version = THRONG_VERSION,
                            .node_name = o->name != NULL ? o->name : "throng"};
     if (console_open(&door, text, sizeof text) < 0) code = complain(text);

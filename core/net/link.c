@@ -1,6 +1,9 @@
 #include "net/link.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +23,9 @@
 #include "net/intake.h"
 
 #define CHUNK 65536            /* of one lane, in one write */
+#define NARROW 16384           /* the same where it is slow, and what the system may hold besides: see on_room */
+#define SLOW_NS 50000000       /* a socket that has no room for so long is slow, ... */
+#define FAST_NS 200000         /* and no longer is when it has some that soon */
 #define FLUSH_AT 65536         /* so much waits: it is written in the middle of a slice */
 #define CROWD_EVERY 65536      /* of a user's lane that is a quarter full: its senders let others work */
 #define SYSTEM_TIMES 4         /* net.buffer: more in the system's lane, and the peer is cut off */
@@ -36,6 +42,8 @@ struct Link {
     bool blocked; /* nobody writes until link_unblock */
     bool failed;  /* nobody writes any more: the loop will see the connection end */
     bool spoke;
+    bool narrow;  /* the way there is slow */
+    uint64_t full_since; /* clock_now, when the socket had no room; 0 = it has */
     int fd, doomed; /* doomed: the fd of an ended session, for its last writer to close; else -1 */
     Tls *tls, *doomed_tls; /* NULL: plain. In the way of the two above */
     uint64_t session;
@@ -139,7 +147,8 @@ static bool fill_wire(Link *l) {
     load(l, LANE_SYSTEM, CHUNK);
     if (bytes_len(&l->out[LANE_SYSTEM]) == 0) {
         uint64_t credit = l->window - (l->sent - l->acked);
-        load(l, LANE_USER, credit < CHUNK ? (size_t)credit : CHUNK);
+        size_t most = l->narrow ? NARROW : CHUNK;
+        load(l, LANE_USER, credit < most ? (size_t)credit : most);
     }
     return l->wire_len > 0;
 }
@@ -168,6 +177,7 @@ static void write_out(Link *l, int rounds) {
             metrics_add(METRIC_net_bytes_out, (uint64_t)wrote);
         } else if (err == EAGAIN) {
             l->blocked = true;
+            l->full_since = clock_now();
             break;
         } else if (err != EINTR) {
             l->failed = true;
@@ -191,9 +201,23 @@ void link_flush(Link *l) {
     pthread_mutex_unlock(&l->lock);
 }
 
+/* What the kernel holds and has not sent is in front of all that we say next, in the system's lane, too; on a slow way
+ * that is seconds of the user's. So there it may hold little. On a fast one it may hold what it likes: being woken for
+ * every few KB costs throughput. Under the lock. */
+static void on_room(Link *l) {
+    uint64_t took = clock_now() - l->full_since;
+    bool narrow = took > SLOW_NS || (l->narrow && took > FAST_NS);
+    l->full_since = 0;
+    if (narrow == l->narrow || !l->up) return;
+    int unsent = narrow ? NARROW : INT_MAX;
+    setsockopt(l->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+    l->narrow = narrow;
+}
+
 void link_unblock(Link *l) {
     pthread_mutex_lock(&l->lock);
     l->blocked = false;
+    if (l->full_since != 0) on_room(l);
     write_out(l, ROUNDS);
     pthread_mutex_unlock(&l->lock);
 }
@@ -429,6 +453,8 @@ void link_begin(Link *l, int fd, Tls *tls, uint64_t session, const Hello *theirs
     l->fd = fd;
     l->tls = tls;
     l->session = session;
+    l->narrow = false;
+    l->full_since = 0;
     l->blocked = l->spoke = l->buried = false; /* buried: a process of its name came between, and has gone */
     l->failed = l->wire == NULL; /* no memory: it ends again at once */
     l->up = true;

@@ -12,6 +12,9 @@
  * holds at most `net.buffer` bytes: then SEND and ASK are refused ("full"). The system's lane refuses nothing; a peer
  * that lets four times as much pile up there is cut off. So nothing grows.
  *
+ * A slow way: when its socket has no room for 50 ms, little goes to the kernel ahead of time, so that the system's lane
+ * has little to wait for there.
+ *
  * Flow. The receiver takes `net.window` bytes of the user's lane in advance, and says how far it has come
  * (RECORD_CREDIT). It stops taking in while an actor there is far behind with its mailbox (a millisecond at a time);
  * the connection itself is always read, so the system's lane and the heartbeats are not held up.

@@ -94,6 +94,22 @@ describe("a bad wire", function()
     assert.is_nil(t[3].report.refusals) -- and no other
   end)
 
+  it("that is slow, and full of messages, brings answers soon: they do not wait in the kernel, either", function()
+    local net <close> = netns.open(2)
+    local t = traffic.start(net, 2, {"--set", "net.buffer=512k"}, 0)
+    net:between(1, 2, {rate = 1000000, delay = 30, queue = 200000}) -- the kernel would take in three seconds of it
+    t:tell(2, "start", "sink", 0)
+    t:tell(1, "start", "flooder", "n2", 4000, 5000)
+    t:go_on(2)
+    t:tell(2, "start", "prober", "n1", 3000, math.floor(1500 * node.slow))
+    local probe = cjson.decode((t[2]:read_until("prober ({[^\n]+)", 90)))
+    assert.are.equal(probe.asked, probe.answered, probe.why)
+    t[1]:read_until("flooder {", 90)
+    net:heal()
+    t:settle()
+    undisturbed(t, t:check())
+  end)
+
   it("that loses 20 % of all packets loses no message", function()
     local net <close> = netns.open(3)
     local t = traffic.start(net, 3)
