@@ -47,6 +47,8 @@ static const char usage[] =
     "  --set KEY=VALUE    a setting, see below; may be given again\n"
     "  --listen HOST:PORT take connections from other nodes; port 0 = any that is free\n"
     "  --join HOST:PORT[,HOST:PORT]  be a member of the cluster that these nodes are of\n"
+    "  --etcd URL[,URL]   members and names of the cluster are kept there, http://HOST:2379; for https:\n"
+    "  --etcd-ca FILE, --etcd-cert FILE, --etcd-key FILE  who may be etcd, and who we are to it\n"
     "  --cluster NAME     the cluster's name, throng if not given; nodes of others are refused\n"
     "  --secret FILE      the cluster's secret; without it cluster.secret in the run directory\n"
     "  --tls-cert FILE --tls-key FILE --tls-ca FILE  connections are TLS; no secret is needed\n"
@@ -158,6 +160,14 @@ static int run(int argc, char **argv) {
             o.net.cluster = value;
         } else if ((value = value_of("--secret", argc, argv, &i, &missing)) != NULL) {
             o.net.secret = value;
+        } else if ((value = value_of("--etcd", argc, argv, &i, &missing)) != NULL) {
+            o.net.etcd = value;
+        } else if ((value = value_of("--etcd-ca", argc, argv, &i, &missing)) != NULL) {
+            o.net.etcd_ca = value;
+        } else if ((value = value_of("--etcd-cert", argc, argv, &i, &missing)) != NULL) {
+            o.net.etcd_cert = value;
+        } else if ((value = value_of("--etcd-key", argc, argv, &i, &missing)) != NULL) {
+            o.net.etcd_key = value;
         } else if ((value = value_of("--can", argc, argv, &i, &missing)) != NULL) {
             if (able_add(can, value, err, sizeof err) < 0) return wrong("--can %s", err);
             o.net.can = can;

@@ -31,6 +31,7 @@
 #include "net/able.h"
 #include "net/chase.h"
 #include "net/call.h"
+#include "net/titles.h"
 #include "ops/concert.h"
 #include "ops/console.h"
 #include "ops/voice.h"
@@ -72,6 +73,7 @@ static void on_shutdown(int code) { settle(code, NULL); }
 
 static void on_ended(Actor *a) {
     size_t len = 0;
+    titles_ended(a->pid);
     if (a->pid == node.root) {
         const char *reason = payload_first_string(a->ending, &len);
         if (reason != NULL && len == 6 && memcmp(reason, "normal", 6) == 0) {
@@ -234,7 +236,7 @@ static TaskTurn run_and_flush(Task *task) {
 int node_run(const NodeOptions *o) {
     pthread_condattr_t monotonic;
     char text[1024] = "";
-    bool clustered = o->net.listen != NULL || o->net.join != NULL;
+    bool clustered = cluster_wanted(&o->net);
     ClusterOptions net = o->net;
     int err, code = 1, workers = config.workers > 0 ? (int)config.workers : default_workers();
     pthread_condattr_init(&monotonic);
@@ -259,7 +261,7 @@ int node_run(const NodeOptions *o) {
                          (SchedulerCalls){clustered ? run_and_flush : actor_run, vm_interrupt, pool_thread_end,
                                           o->tests ? testing_at_rest : NULL, gauge_ran});
     if (err < 0) goto no_scheduler;
-    voice_open();
+    voice_open(o->own_files);
     ConsoleOptions door = {.path = o->console, .version = THRONG_VERSION,
                            .node_name = o->name != NULL ? o->name : "throng"};
     if (console_open(&door, text, sizeof text) < 0) code = complain(text);

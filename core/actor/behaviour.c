@@ -77,7 +77,8 @@ static void learn(lua_State *L, Behaviour *b) {
     b->checks = lua_getfield(L, -2, "check") == LUA_TFUNCTION;
     lua_pop(L, 2);
     b->hears_interrupt = lua_getfield(L, -1, "on_interrupt") == LUA_TFUNCTION;
-    lua_pop(L, 1);
+    b->hears_name = lua_getfield(L, -2, "on_name") == LUA_TFUNCTION;
+    lua_pop(L, 2);
     if (lua_getfield(L, -1, "mailbox") == LUA_TTABLE) {
         if (lua_getfield(L, -1, "limit") != LUA_TNIL) {
             lua_Integer limit = luaL_checkinteger(L, -1);

@@ -26,6 +26,7 @@ typedef struct Behaviour {
     char version[BEHAVIOUR_VERSION_TEXT]; /* hex, of its text and of the modules it requires */
     bool concurrent;          /* `concurrent = true`: a message is begun while another handler waits */
     bool hears_interrupt;     /* has on_interrupt: as the root actor it ends the node itself when asked by a signal */
+    bool hears_name;          /* has on_name: else who loses a name of the whole cluster is stopped */
     uint32_t mailbox_limit;   /* `mailbox = {limit = n}`; 0 = the node's */
     uint8_t mailbox_full;     /* `mailbox = {full = "latest"}`: 1 + MailboxFull; 0 = it says nothing */
     bool migrates, checks;    /* has a function of that name */

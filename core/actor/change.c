@@ -63,13 +63,16 @@ static int renew(Change *c, const Source *s, const Source **out) {
     const ParcelItem *item = parcel_find(c->parcel, s->name);
     if (s->origin != NULL && !is_of_sender(c, s)) item = NULL; /* another node's, perhaps of the same name */
     if (item != NULL && s->origin == NULL && !c->parcel->any_version && !s->built_in && item->was != 0 &&
-        s->hash != item->was &&
-        s->hash != item->hash)
+        s->hash != item->was && s->hash != item->hash)
         return fail(c, UV_EINVAL, STAGE_NONE, "its module '%s' (%s) is not the one that has changed: it may be another "
                     "of that name. If it is to be replaced, name it", s->name, s->path);
-    int err = c->parcel == NULL ? source_renew(s, &fresh, text, sizeof text)
+    bool own = c->parcel == NULL || (item != NULL && c->parcel->own_only);
+    int err = own ? source_renew(s, &fresh, text, sizeof text)
             : item != NULL ? source_replace(s, item->text, item->len, &fresh, text, sizeof text) : 0;
     if (err < 0) return fail(c, err, STAGE_COMPILE, "%s", text);
+    if (c->parcel != NULL && own && !s->built_in && fresh->hash != item->hash)
+        return fail(c, UV_EPERM, STAGE_NONE, "it runs its own files only (--own-files), and its '%s' (%s) is another",
+                    s->name, s->path);
     *out = fresh;
     if (fresh == s) return 0;
     const Source **more = realloc(c->fresh, (c->fresh_count + 1) * sizeof *more);
@@ -220,7 +223,8 @@ static int find(void *context, const char *name, const Source **out, char *err, 
     }
     result = source_find(name, &s, err, err_size);
     const ParcelItem *item = result == UV_ENOENT ? parcel_find(c->parcel, name) : NULL;
-    if (item != NULL) return source_bring(name, item->path, item->text, item->len, out, err, err_size);
+    if (item != NULL && !c->parcel->own_only)
+        return source_bring(name, item->path, item->text, item->len, out, err, err_size);
     if (result < 0) return result;
     result = renew(c, s, out);
     if (result < 0) snprintf(err, err_size, "%s", c->message);

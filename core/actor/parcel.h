@@ -25,6 +25,7 @@ typedef struct Parcel {
     ParcelItem *items;
     size_t count;
     const char *from; /* the node that sent it: code here that came from it is renewed, too; NULL: not known */
+    bool own_only;    /* its texts are not to be run: this node's files must be the very same (--own-files) */
     bool any_version; /* also where another text was replaced than at the sender's */
 } Parcel;
 

@@ -262,6 +262,7 @@ static void answered(void *trip, int err, const unsigned char *body, size_t len)
     } else {
         born(t, l, answer.pid);
     }
+    bytes_clear(&t->order); /* up to a megabyte: it need not wait for the spawner's garbage collector */
     drop(t);
 }
 

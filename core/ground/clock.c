@@ -53,6 +53,8 @@ uint64_t clock_tick(void) {
     return now;
 }
 
+uint64_t clock_boot(void) { return read_clock(CLOCK_BOOTTIME); }
+
 uint64_t clock_wall(void) { return read_clock(CLOCK_REALTIME); }
 
 uint64_t clock_cpu(void) { return read_clock(CLOCK_PROCESS_CPUTIME_ID); }

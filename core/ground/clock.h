@@ -10,6 +10,7 @@
 
 uint64_t clock_now(void);  /* monotonic: the time that actors live in, clock_real but for tests */
 uint64_t clock_real(void); /* CLOCK_MONOTONIC: for what must not wait for a test, such as the watchdog */
+uint64_t clock_boot(void); /* CLOCK_BOOTTIME: goes on while the machine sleeps, for leases */
 uint64_t clock_wall(void); /* since 1970, CLOCK_REALTIME */
 uint64_t clock_cpu(void);  /* CPU time this process has used */
 

@@ -29,6 +29,7 @@
     X(net_window, "net.window", 1ll << 20, 4096, 1ll << 30, "bytes another node may send ahead of our actors") \
     X(net_code, "net.code", 64ll << 20, 0, 1ll << 40, "bytes of other nodes' scripts to hold, to run them here") \
     X(net_message, "net.message", 64ll << 20, 1024, 1ll << 30, "bytes of one message from another node") \
+    X(etcd_ttl, "etcd.ttl", 5000, 1000, 86400000, "milliseconds of this node's lease in etcd, in whole seconds") \
     X(sched_spares, "sched.spares", 16, 0, 256, "workers to add while others are stuck in C") \
     X(console_clients, "console.clients", 64, 1, 1000, "connections to the console at once") \
 

@@ -1,7 +1,5 @@
 #include "net/cluster.h"
 
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,21 +21,17 @@
 #include "net/directory.h"
 #include "net/gossip.h"
 #include "net/members.h"
+#include "net/roster.h"
 #include "net/secret.h"
+#include "net/sweep.h"
 #include "net/targets.h"
 #include "net/watchers.h"
 #include "run/loop.h"
-#include "run/scheduler.h"
 
 #define TICK_MS 50
-#define SWEEP_MS 5
-#define SWEEPS_IDLE 200   /* sweeps without a stir until they stop */
 #define RETRY_MS 100
 #define YOUNG_MS 2000     /* a session younger than that may not be known to the other side yet */
 #define FAREWELL_MS 1000
-#define SPIN_WORTH_MOST 8
-#define SPIN_SELDOM 16
-#define FEW_BYTES 2048    /* that come at once */
 #define STRANGERS_LOGGED 10 /* a second */
 #define TOO_MANY "we have met too many nodes"
 #define TAKEN "the name '%.64s' is held by another node that is up"
@@ -49,69 +43,18 @@ static struct {
     Hello ours;
     unsigned char secret[SECRET_MAX];
     TlsContext *tls;        /* NULL: connections are plain */
-    uv_timer_t tick, sweep, resume;
-    uv_idle_t spin;
-    uint64_t spin_until;
-    unsigned spin_worth, spin_skipped; /* of late it ended in time so often; since then so many were not begun */
+    uv_timer_t tick;
     uv_poll_t listener;
     int listen_fd;
     uint64_t last_tick, last_beat;
     uint64_t sessions;      /* numbers we gave out */
-    unsigned idle_sweeps;
     uint64_t *heard;        /* by number: when it was last heard of */
     uint64_t load;          /* actors we had when we told it last */
 } cluster;
 
 static bool is_open;         /* written by cluster_open and _close, for them alone */
-static atomic_bool sweeping; /* the sweep's timer runs. See stir */
-static atomic_bool stirred;  /* since the last sweep */
-
-/* ---- sweeping ---- */
 
 static Link *link_at(uint32_t i) { return members_find(i); }
-
-/* True: somebody's mailbox here is full, and other nodes wait to hear that it no longer is. */
-static bool recheck_links(void) {
-    uint32_t most = members_count();
-    bool some = false;
-    for (uint32_t i = 1; i <= most; i++) some = link_recheck(link_at(i)) || some;
-    return some;
-}
-
-static void flush_links(void) {
-    uint32_t most = members_count();
-    for (uint32_t i = 1; i <= most; i++) link_flush(link_at(i));
-}
-
-static void on_sweep(uv_timer_t *timer) {
-    (void)timer;
-    bool waited_for = recheck_links();
-    if (atomic_exchange_explicit(&stirred, false, memory_order_relaxed) || waited_for) cluster.idle_sweeps = 0;
-    else cluster.idle_sweeps++;
-    if (cluster.idle_sweeps > SWEEPS_IDLE) {
-        uv_timer_stop(&cluster.sweep);
-        atomic_store_explicit(&sweeping, false, memory_order_relaxed);
-    }
-    flush_links();
-}
-
-static void start_sweep(void *unused) {
-    (void)unused;
-    if (!cluster.open) return;
-    cluster.idle_sweeps = 0;
-    uv_timer_start(&cluster.sweep, on_sweep, SWEEP_MS, SWEEP_MS);
-}
-
-/* Somebody put bytes down, under the link's lock, and then looks at `sweeping`; who stops the sweep clears it, and then
- * takes each link's lock to flush it. Whoever has the lock later sees what the other did: no bytes are left behind. */
-static void stir(void) {
-    if (!atomic_load_explicit(&stirred, memory_order_relaxed))
-        atomic_store_explicit(&stirred, true, memory_order_relaxed);
-    if (atomic_load_explicit(&sweeping, memory_order_relaxed) ||
-        atomic_exchange_explicit(&sweeping, true, memory_order_relaxed))
-        return;
-    if (loop_submit(start_sweep, NULL) < 0) atomic_store_explicit(&sweeping, false, memory_order_relaxed);
-}
 
 /* ---- a link's wishes ---- */
 
@@ -128,47 +71,6 @@ static void unblock(void *link) {
 
 /* On any thread, under the link's lock. Without memory for the job, on_tick does it. */
 static void blocked(Link *l) { loop_submit(unblock, l); }
-
-static void on_resume(uv_timer_t *timer) {
-    (void)timer;
-    for (Conn *c = conn_first(), *next; c != NULL; c = next) {
-        next = conn_next(c);
-        if (conn_link(c) == NULL) continue;
-        int err = link_resume(conn_link(c));
-        if (err < 0) conn_close(c, err == UV_EPROTO ? link_fault(conn_link(c)) : uv_strerror(err));
-    }
-    link_flush_all();
-}
-
-static void paused(Link *l) {
-    (void)l;
-    if (!uv_is_active((uv_handle_t *)&cluster.resume)) uv_timer_start(&cluster.resume, on_resume, 1, 0);
-}
-
-/* Something came: more may come soon, so the loop looks again and again for a while, instead of sleeping: a wake costs
- * more than most answers take. Not while any worker is awake, which has better use for the core; and seldom where it
- * did not pay of late. */
-static void on_spin(uv_idle_t *idle) {
-    sched_yield(); /* on one core it may be the other node that has something to do */
-    bool over = clock_now() > cluster.spin_until;
-    if (!over && scheduler_asleep()) return;
-    uv_idle_stop(idle);
-    if (over && cluster.spin_worth > 0) cluster.spin_worth--;
-}
-
-static void busy(size_t len) {
-    /* A few messages: whom they are for is run by this thread, if nobody else is awake. More are worth waking somebody
-     * at once, who takes the first while this one goes on reading. */
-    scheduler_hold(len <= FEW_BYTES);
-    if (config.net_spin == 0) return;
-    if (!uv_is_active((uv_handle_t *)&cluster.spin)) {
-        if (cluster.spin_worth == 0 && ++cluster.spin_skipped % SPIN_SELDOM != 0) return;
-        uv_idle_start(&cluster.spin, on_spin);
-    } else if (cluster.spin_worth < SPIN_WORTH_MOST) {
-        cluster.spin_worth++;
-    }
-    cluster.spin_until = clock_now() + (uint64_t)config.net_spin * 1000;
-}
 
 /* ---- groups and names ---- */
 
@@ -429,7 +331,7 @@ static void on_tick(uv_timer_t *timer) {
         if (link_is_blocked(conn_link(c))) conn_unblock(c);
     }
     chase_tick();
-    flush_links();
+    sweep_links();
     link_flush_all();
 }
 
@@ -494,9 +396,7 @@ static int add_given(const ClusterOptions *o, char *err, size_t err_size) {
 static void start(void *unused) {
     (void)unused;
     uv_timer_init(loop_uv(), &cluster.tick);
-    uv_timer_init(loop_uv(), &cluster.sweep);
-    uv_timer_init(loop_uv(), &cluster.resume);
-    uv_idle_init(loop_uv(), &cluster.spin);
+    sweep_open();
     cluster.open = true;
     if (cluster.listen_fd >= 0) {
         int err = uv_poll_init(loop_uv(), &cluster.listener, cluster.listen_fd);
@@ -511,10 +411,16 @@ static void start(void *unused) {
     uv_timer_start(&cluster.tick, on_tick, 0, TICK_MS);
 }
 
+bool cluster_wanted(const ClusterOptions *o) { return o->listen != NULL || o->join != NULL || o->etcd != NULL; }
+
 int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
     memset(&cluster, 0, sizeof cluster);
     snprintf(cluster.ours.name, sizeof cluster.ours.name, "%s", o->name);
-    if (o->listen == NULL && o->join == NULL) return 0;
+    if (o->etcd == NULL && (o->etcd_ca != NULL || o->etcd_cert != NULL || o->etcd_key != NULL)) {
+        snprintf(err, err_size, "--etcd-ca, --etcd-cert and --etcd-key are for --etcd https://HOST:2379");
+        return UV_EINVAL;
+    }
+    if (!cluster_wanted(o)) return 0;
     cluster.listen_fd = -1;
     targets_open(may_leave(o));
     cluster.ours = (Hello){.version = FRAME_VERSION, .window = (uint64_t)config.net_window,
@@ -540,13 +446,16 @@ int cluster_open(const ClusterOptions *o, char *err, size_t err_size) {
     if (code >= 0 && o->join != NULL) code = add_given(o, err, err_size);
     if (code < 0) goto fail;
     members_open(cluster.ours.name, cluster.ours.incarnation);
-    link_open((LinkCalls){blocked, stir, paused, gossip_heard, record_came});
-    conn_open((ConnCalls){conn_met, decide, session_with, begin, over, busy}, &cluster.ours, cluster.secret,
+    link_open((LinkCalls){blocked, sweep_stir, sweep_paused, gossip_heard, record_came});
+    conn_open((ConnCalls){conn_met, decide, session_with, begin, over, sweep_busy}, &cluster.ours, cluster.secret,
               (size_t)secret_len, cluster.tls);
     groups_open(group_changed);
     directory_add(&gossip);
-    is_open = true;
-    return 0;
+    is_open = true; /* what is half open is closed by cluster_close, too */
+    if (o->etcd == NULL) return 0;
+    directory_add(&roster);
+    RosterOptions etcd = {o->etcd, {o->etcd_ca, o->etcd_cert, o->etcd_key}};
+    return roster_open(&etcd, &cluster.ours, err, err_size);
 fail:
     if (cluster.listen_fd >= 0) close(cluster.listen_fd);
     targets_close();
@@ -581,12 +490,13 @@ static void stop_taking(void *unused) {
         next = conn_next(c);
         if (!conn_is_up(c)) conn_close(c, "");
     }
+    directory_leave();
 }
 
 /* *arg: how many connections have not said all yet; then, they are told of the end. */
 static void count_unsaid(void *arg) {
     unsigned *left = arg;
-    *left = 0;
+    *left = !directory_left();
     for (Conn *c = conn_first(); c != NULL; c = conn_next(c)) {
         if (conn_link(c) == NULL) continue;
         link_confirm(conn_link(c));
@@ -612,13 +522,12 @@ static void stop(void *unused) {
         next = conn_next(c);
         conn_close(c, "this node ends");
     }
+    directory_stop();
     targets_close();
     if (!cluster.open) return; /* it was never started */
     cluster.open = false;
     uv_close((uv_handle_t *)&cluster.tick, NULL);
-    uv_close((uv_handle_t *)&cluster.sweep, NULL);
-    uv_close((uv_handle_t *)&cluster.resume, NULL);
-    uv_close((uv_handle_t *)&cluster.spin, NULL);
+    sweep_close();
 }
 
 /* The loop goes on meanwhile: asks it until nothing is left, or the time is up. */

@@ -1,9 +1,10 @@
 /* cluster.h - several nodes, one system: the links to them, who is up, and what goes over all of them.
  *
- * A node with --listen takes connections; one with --join dials. Nothing is open, and no thread or timer runs, without
- * either. Who else is a member, and where, says directory.h: by gossip members learn of each other through any one of
- * them; and each makes a connection to each it can reach. Of two that are made at once, the node
- * whose name comes first keeps one. Addresses given with --join are tried for ever, learned ones for ten minutes.
+ * A node with --listen takes connections; one with --join or --etcd dials. Without any of them nothing is open, and no
+ * thread or timer runs. Who else is a member, and where, says directory.h: by gossip members learn of each other
+ * through any one of them, by etcd from what is written there; and each makes a connection to each it can reach. Of two
+ * that are made at once, the node whose name comes first keeps one. Addresses given with --join are tried for ever,
+ * learned ones for ten minutes.
  *
  * A member is a name and an incarnation (members.h). A name has one holder among those a node has a link to: who else
  * comes with it is refused. A process that was out of reach and comes back is what it was, its pids are good again;
@@ -34,14 +35,18 @@ typedef struct ClusterOptions {
     const char *cluster; /* the cluster's; NULL = "throng" */
     const char *listen;  /* HOST:PORT; NULL = takes no connections */
     const char *join;    /* HOST:PORT[,HOST:PORT]; NULL = dials nobody by itself */
+    const char *etcd;    /* http://HOST:PORT[,...]; NULL = without; and files for https, or NULL */
+    const char *etcd_ca, *etcd_cert, *etcd_key;
     const char *can;     /* what it can, see able.h; good; NULL = "" */
     const char *secret;  /* a file; NULL = the run directory's, or, with TLS, none */
     const char *tls_cert, *tls_key, *tls_ca; /* files; all three, or NULL = connections are plain */
     bool insecure;       /* plain connections beyond loopback are fine */
 } ClusterOptions;
 
-/* 0, also when there is neither `listen` nor `join`: then nothing is open. Else a negative libuv error with one line in
- * err. */
+/* Is it to be opened at all? */
+bool cluster_wanted(const ClusterOptions *options);
+/* 0, also when it is not wanted: then nothing is open. Else a negative libuv error with one line in err. With etcd it
+ * waits for this node's name there: see roster.h. */
 int  cluster_open(const ClusterOptions *options, char *err, size_t err_size);
 void cluster_start(void); /* from now on connections are taken and made: when there is somebody to hear of them */
 void cluster_close(void); /* what waits is written first, for a second at most; no worker runs any more */

@@ -37,6 +37,29 @@ void directory_up(Link *l) {
         if (directories[i]->up != NULL) directories[i]->up(l);
 }
 
+const Directory *directory_naming(void) {
+    for (unsigned i = 0; i < count; i++)
+        if (directories[i]->claim != NULL) return directories[i];
+    return NULL;
+}
+
+void directory_leave(void) {
+    for (unsigned i = 0; i < count; i++)
+        if (directories[i]->leave != NULL) directories[i]->leave();
+}
+
+bool directory_left(void) {
+    bool all = true;
+    for (unsigned i = 0; i < count; i++)
+        if (directories[i]->left != NULL) all = directories[i]->left() && all;
+    return all;
+}
+
+void directory_stop(void) {
+    for (unsigned i = 0; i < count; i++)
+        if (directories[i]->stop != NULL) directories[i]->stop();
+}
+
 bool directory_good_name(const char *name, size_t len) {
     for (size_t i = 0; i < len; i++)
         if (name[i] <= ' ' || name[i] >= 127) return false;

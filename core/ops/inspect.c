@@ -151,6 +151,7 @@ static void send_names(Request *r) {
         json_open(&t, NULL, '{');
         json_string(&t, "name", l->names.text.bytes + n->at, n->len);
         rows_put_pid(&t, "pid", n->pid);
+        if (n->fence != 0) json_integer(&t, "fence", n->fence);
         json_close(&t, '}');
         request_more(r, &t);
     }
@@ -162,7 +163,12 @@ static void gather_names(Request *r) {
     Listing *l = request_state(r);
     size_t pattern_len;
     const char *pattern = request_text(r, "pattern", &pattern_len);
-    if (names_more(&l->names)) {
+    if (json_is(request_arg(r, "scope"), "cluster")) {
+        if (!names_cluster(&l->names)) {
+            request_error(r, "refused", "names of the whole cluster are kept in etcd: start the node with --etcd");
+            return;
+        }
+    } else if (names_more(&l->names)) {
         request_later(r, gather_names);
         return;
     }
@@ -180,6 +186,11 @@ static void gather_names(Request *r) {
 }
 
 static void do_names(Request *r) {
+    const Json *scope = request_arg(r, "scope");
+    if (scope != NULL && !json_is(scope, "node") && !json_is(scope, "cluster")) {
+        request_error(r, "bad_request", "scope is node or cluster");
+        return;
+    }
     Listing *l = calloc(1, sizeof *l);
     if (l == NULL) {
         request_error(r, "refused", "out of memory");
@@ -403,7 +414,7 @@ const Op ops_inspect[] = {
     {"node", do_node, OP_ALL, {{NULL, 0}}},
     {"nodes", do_nodes, OP_ALL, {{NULL, 0}}},
     {"memory", do_memory, OP_ALL, {{NULL, 0}}},
-    {"names", do_names, OP_ALL, {{"pattern", ARG_TEXT}, {"limit", ARG_INTEGER}}},
+    {"names", do_names, OP_ALL, {{"pattern", ARG_TEXT}, {"limit", ARG_INTEGER}, {"scope", ARG_TEXT}}},
     {"groups", do_groups, OP_ALL, {{"pattern", ARG_TEXT}, {"limit", ARG_INTEGER}}},
     {"ps", do_ps, OP_ALL, {{"pattern", ARG_TEXT}, {"sort", ARG_TEXT}, {"limit", ARG_INTEGER}}},
     {NULL, NULL, 0, {{NULL, 0}}},

@@ -5,6 +5,7 @@
 #include "ground/clock.h"
 #include "mail/atom.h"
 #include "mail/names.h"
+#include "net/titles.h"
 #include "mail/pid.h"
 
 void rows_put_name(Text *t, const char *key, uint64_t pid) {
@@ -48,8 +49,7 @@ bool rows_match(const char *pattern, size_t pattern_len, const char *text, size_
 
 /* ---- names ---- */
 
-static void take_name(void *context, const char *name, size_t len, uint64_t pid) {
-    Names *n = context;
+static void take(Names *n, const char *name, size_t len, uint64_t pid, int64_t fence) {
     if (n->count == n->room) {
         size_t room = n->room == 0 ? 64 : n->room * 2;
         Name *more = realloc(n->all, room * sizeof *more);
@@ -60,10 +60,18 @@ static void take_name(void *context, const char *name, size_t len, uint64_t pid)
         n->all = more;
         n->room = room;
     }
-    n->all[n->count++] = (Name){pid, n->text.len, (uint32_t)len};
+    n->all[n->count++] = (Name){pid, n->text.len, (uint32_t)len, fence};
     text_put(&n->text, name, len);
     if (map_put(&n->first, pid, n->count) < 0 || n->text.failed) n->failed = true;
 }
+
+static void take_name(void *context, const char *name, size_t len, uint64_t pid) { take(context, name, len, pid, 0); }
+
+static void take_title(void *context, const char *name, size_t len, uint64_t pid, int64_t fence) {
+    take(context, name, len, pid, fence);
+}
+
+bool names_cluster(Names *n) { return titles_list(take_title, n) == 0; }
 
 /* One more part; false: that was all. */
 bool names_more(Names *n) { return names_list(n->part++, take_name, n); }

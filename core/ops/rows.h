@@ -12,6 +12,7 @@ typedef struct Name {
     uint64_t pid;
     size_t at; /* in Names.text */
     uint32_t len;
+    int64_t fence; /* of a name of the whole cluster; else 0 */
 } Name;
 
 /* Names as they were in a moment, and whose they are. Large ones are taken down part by part, one a round. */
@@ -25,6 +26,7 @@ typedef struct Names {
 } Names;
 
 bool        names_more(Names *n); /* one more part is taken down; false: that was all */
+bool        names_cluster(Names *n); /* those of the whole cluster; false: there are none without --etcd */
 void        names_free(Names *n);
 const char *names_name(const Names *n, uint64_t pid, size_t *len); /* one of its names, or "" */
 

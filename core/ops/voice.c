@@ -42,6 +42,7 @@ typedef struct Event { /* from the rollout's thread */
 } Event;
 
 static Voice *now; /* the last one, also when it is over: what it has said may be asked again */
+static bool own_files;
 static uv_timer_t timer;
 static bool timer_open;
 
@@ -272,6 +273,7 @@ static void start(Voice *v, const RolloutOptions *options) {
     o.context = v;
     o.parcel = o.back ? NULL : &v->parcel;
     v->parcel.any_version = o.name_count > 0;
+    v->parcel.own_only = own_files && v->node != 0;
     v->parcel.from = members_name(v->node);
     if (o.back && !change_knows(o.names[0])) {
         nothing_to_do(v);
@@ -376,7 +378,10 @@ static void serve(CallFrom from, const unsigned char *body, size_t len) {
     cluster_flush();
 }
 
-void voice_open(void) { call_serve(CALL_RELOAD, serve); }
+void voice_open(bool own) {
+    own_files = own;
+    call_serve(CALL_RELOAD, serve);
+}
 
 static void close_on_loop(void *unused) {
     (void)unused;

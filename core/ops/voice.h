@@ -12,12 +12,15 @@
  * Threads: the loop's, but for voice_open. */
 #ifndef OPS_VOICE_H
 #define OPS_VOICE_H
+#include <stdbool.h>
 
 typedef enum { VOICE_PUT = 1, VOICE_PREPARE, VOICE_TAKE, VOICE_KEEP, VOICE_BACK } VoiceKind;
 #define VOICE_HEAD 9
 #define VOICE_PIECE (512u << 10)
 #define VOICE_GRACE_MS 10000
 
-void voice_open(void);  /* before the cluster starts */
+/* Before the cluster starts. `own_files`: what comes from another node is not run here, it must be the same as ours. */
+void voice_open(bool own_files);
+
 void voice_close(void); /* when no rollout runs any more, and the loop still does */
 #endif

@@ -74,4 +74,5 @@ void aside_close(void (*thread_end)(void)) {
     pthread_cond_signal(&aside.changed);
     pthread_mutex_unlock(&aside.lock);
     if (started) pthread_join(aside.thread, NULL);
+    aside.closing = false; /* nobody asks any more: for the next node of this process */
 }

@@ -5,7 +5,7 @@
 #define RUN_ASIDE_H
 
 /* Runs work(argument) aside, and then done(argument) on the loop's thread. 0, UV_ENOMEM, UV_EAGAIN (no thread can be
- * had); UV_ECANCELED after aside_close. */
+ * had); UV_ECANCELED while aside_close waits. */
 int  aside_do(void (*work)(void *), void (*done)(void *), void *argument);
 /* Ends the thread when it has done what it is at. What waits is not worked on: only its `done` is called. */
 void aside_close(void (*thread_end)(void));

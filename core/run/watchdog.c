@@ -108,7 +108,7 @@ static bool look_at_helper(uint64_t now, uint64_t passed, bool sample, bool shar
         return helped;
     }
     *stuck += look_at(w, now, passed, sample, sharing, help);
-    if (w->age == RELIEVE_TICKS) loop_relieve();
+    if (w->age > 0 && w->age % RELIEVE_TICKS == 0) loop_relieve(); /* nothing, if somebody leads */
     return true;
 }
 

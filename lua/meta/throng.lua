@@ -49,6 +49,7 @@ local pid = {}
 ---@field on_exit? fun(self: table, pid: pid, reason: any)  a linked actor is gone, and we trap exits
 ---@field on_dead_letter? fun(self: table, letter: throng.DeadLetter)  see throng.dead_letters
 ---@field on_crash? fun(self: table, report: throng.CrashReport)  see throng.crash_reports
+---@field on_name? fun(self: table, name: string, what: "lost")  see throng.register
 ---@field on_node? fun(self: table, node: string, state: "up"|"down", lost: integer?)  see throng.watch_nodes
 ---@field on_interrupt? fun(self: table, signal: "INT"|"TERM"|"HUP") the root actor only; without it the node ends
 ---@field [string] any                on_<name>(self, ...): the handler of message <name>; what it returns is the reply
@@ -187,23 +188,53 @@ function throng.stop(to, reason) end
 ---@param ... any
 function throng.fork(fn, ...) end
 
---- Gives this actor a name on the node. It may have several; they go with it.
----@param name string  1 to 200 bytes
----@return boolean registered
----@return "taken"|nil why
-function throng.register(name) end
+---@class throng.Scope
+---@field scope? "node"|"cluster"  whose name it is: this node's, if nothing is said
 
---- Takes a name of this actor back.
+--- Gives this actor a name on the node; or, with {scope = "cluster"}, one that nobody else in the whole cluster has. It
+--- may have several; they go with it.
+---
+--- Names of the cluster are kept in etcd: the node was started with --etcd, else this raises. The actor waits, as in an
+--- ask. What it gets with the name is a fence: a number that is larger for each holder after it. Hand it on to whatever
+--- stands outside (a database, a file's header), and let that refuse smaller ones: an actor can't be stopped in the
+--- middle of a handler when its name is lost.
+---
+--- The name is lost when the node's lease in etcd can't be renewed: before it is over, so before another can have the
+--- name. Then the actor hears `on_name(self, name, "lost")`; one that has no such handler is stopped, with the reason
+--- "name lost". It may register again, and hears "unreachable" until etcd is back.
+---
+---   local ok, fence = throng.register("lobby", {scope = "cluster"})
+---@param name string  1 to 200 bytes
+---@param scope? throng.Scope
+---@return boolean registered
+---@return "taken"|"unreachable"|"timeout"|integer|nil why  or, of the cluster, the fence
+function throng.register(name, scope) end
+
+--- Takes a name of this actor back. One of the cluster is free for others some milliseconds later.
 ---@param name string
+---@param scope? throng.Scope
 ---@return boolean removed  false: it was not ours
-function throng.unregister(name) end
+function throng.unregister(name, scope) end
 
 --- Names are their node's. With the name of another node that one is asked, and this actor waits as in an ask.
+---
+--- With {scope = "cluster"} it is a name of the cluster, and the fence comes with it. The node knows most of them, some
+--- milliseconds behind; of those it does not know etcd is asked, and the actor waits. While the node has no lease it
+--- can't know any: "unreachable".
 ---@param name string
----@param node? string  nil: this node
+---@param node? string|throng.Scope  nil: this node
 ---@return pid?  nil: nobody has that name
----@return "unreachable"|"timeout"|nil why  there is no way to that node, or it did not answer in time (ask.timeout)
+---@return "unreachable"|"timeout"|integer|nil why  there is no way to that node, or it did not answer in time
+---  (ask.timeout); or the fence
 function throng.whereis(name, node) end
+
+--- The fence, if this actor has that name of the cluster at this moment. It costs less than a microsecond: ask before
+--- each step that only the holder may do, and hand the fence on with it.
+---
+---   local fence = throng.fence("lobby") or error("not the lobby any more")
+---@param name string
+---@return integer? fence  nil: it does not have it
+function throng.fence(name) end
 
 --- Makes this actor a member of a group; groups are there while they have members. When it ends it has left before
 --- anybody hears of its end. Nodes of a cluster share their groups; members on a node that is lost have left. Joining

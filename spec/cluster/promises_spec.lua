@@ -78,4 +78,27 @@ describe("promises over nodes:", function()
     x:kill()
     y:kill()
   end)
+
+  it("hundreds of circles at once are all found, and who only waits long beside them is left alone", function()
+    local x = cluster.listen("x", ASKER .. [[
+      function Me:on_spawn() return throng.spawn "caller" end
+    ]], nil, {caller = ASKER .. "function Me:on_wait(ms) throng.sleep(ms) return 'waited' end"})
+    local found = cluster.ask(x, "z", [[
+      function Me:on_ready(root)
+        local codes, left = {}, 300
+        for i = 1, 300 do
+          local mine, there = throng.spawn "caller", root:ask "spawn"
+          throng.fork(function()
+            local e = i % 3 == 0 and throng.ask_within(60000, mine, "call", there, "wait", 1500)
+              or try(throng.ask_within, 60000, mine, "call", there, "call", mine, "say").code
+            codes[e] = (codes[e] or 0) + 1
+            left = left - 1
+            if left == 0 then done(codes) end
+          end)
+        end
+      end
+    ]], nil, {caller = ASKER})
+    assert.are.same({deadlock = 200, waited = 100}, found)
+    x:kill()
+  end)
 end)

@@ -43,12 +43,13 @@ describe("reload --all", function()
 
   local function reload(args, op) return door:finish(door:begin(op or "reload", args, "*")) end
 
+  local FILES <const> = {["./pet.lua"] = pet(1, "function Me:on_spoil() self.spoiled = true end")}
+
   before_each(function()
     local words = {"--set", "net.timeout=2000", "--listen", "127.0.0.1:0"}
-    local files = {["./pet.lua"] = pet(1, "function Me:on_spoil() self.spoiled = true end")}
-    a = cluster.listen("a", KEEPER, {"--set", "net.timeout=2000"}, files)
-    b = cluster.join(a, "b", READY .. KEEPER, {"--log", "debug", table.unpack(words)}, files)
-    c = cluster.join(a, "c", READY .. KEEPER, words, files)
+    a = cluster.listen("a", KEEPER, {"--set", "net.timeout=2000"}, FILES)
+    b = cluster.join(a, "b", READY .. KEEPER, {"--log", "debug", table.unpack(words)}, FILES)
+    c = cluster.join(a, "c", READY .. KEEPER, words, FILES)
     b:read_until "ready"
     c:read_until "ready"
     door = connect(a)
@@ -120,6 +121,20 @@ describe("reload --all", function()
     own:close()
   end)
 
+  it("is refused by a node that runs its own files only, unless these are the same", function()
+    c:kill()
+    c = cluster.join(a, "c", READY .. KEEPER, {"--set", "net.timeout=2000", "--own-files"}, FILES)
+    c:read_until "ready"
+    repeat local _, rows = door:ask "nodes" until #rows == 3
+    write(a, pet(2))
+    assert.matches("^node c: it runs its own files only %(%-%-own%-files%), and its 'pet' %(./pet.lua%) is another",
+                   reload().error.message)
+    assert.same({a = 1, b = 1, c = 1}, sizes())
+    write(c, pet(2))
+    assert.is_true(reload().value.ok)
+    assert.same({a = 2, b = 2, c = 2}, sizes())
+  end)
+
   it("changes nobody when a node is killed while it prepares", function()
     write(a, pet(2, "function Me:check() if throng.node() == 'b' then print 'checking' while true do end end end"))
     local id = door:begin("reload", nil, "*")
@@ -132,6 +147,15 @@ describe("reload --all", function()
     write(a, pet(3))
     assert.is_true(reload().value.ok)
     assert.same({a = 3, c = 3}, sizes())
+  end)
+
+  it("changes nobody when a node is killed that was ready, while others are not yet", function()
+    write(a, pet(2, SLOW))
+    local id = door:begin("reload", nil, "*")
+    b:read_until "all are ready here"
+    b:kill()
+    assert.matches("^node b: it is lost: no link to it is up any more %(the old code runs on", door:finish(id).error.message)
+    assert.same({a = 1, c = 1}, sizes())
   end)
 
   it("changes nobody when the node that asks is killed", function()

@@ -89,7 +89,7 @@ describe("spawning on another node", function()
   end)
 
   it("whose body takes long holds up nobody there, and what two wait for is fetched once", function()
-    local b = cluster.bare("b", {"--log", "debug"})
+    local b = cluster.bare("b", {"--log", "debug", "--set", "body.timeout=60000"})
     local found = cluster.found(b, "a", [[
       Me.concurrent = true
       function Me:on_ready()
@@ -110,7 +110,7 @@ describe("spawning on another node", function()
           end
         end)
       end
-    ]], nil, {quick = GUY, heavy = "local till = os.clock() + 0.7 while os.clock() < till do end"})
+    ]], {"--set", "body.timeout=60000"}, {quick = GUY, heavy = "local till = os.clock() + 0.7 while os.clock() < till do end"})
     assert.is_true(found < 500 * node.slow, found)
     b:signal "INT"
     assert.are.equal(1, fetches(b:wait(), "heavy"))

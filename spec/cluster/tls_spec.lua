@@ -115,6 +115,33 @@ describe("a node with TLS", function()
     before:kill()
   end)
 
+  it("is one of a dozen that start at once and all find each other, each by one connection", function()
+    local NODES <const> = 12
+    local names = {}
+    for i = 1, NODES do names[i] = "n" .. i end
+    sets.many = home .. "/many"
+    assert(tls.certs(sets.many, names, 100))
+    local SEEN <const> = [=[
+      function Me:begin() throng.join "all" throng.every(20, "look") end
+      function Me:on_look()
+        if self.said or #throng.nodes() < 12 or #throng.members "all" < 12 then return end
+        self.said = true
+        print "all are here"
+      end
+    ]=]
+    local first = cluster.listen("n1", SEEN .. "Me.start = Me.begin", options("many", "n1", {"--workers", "1"}))
+    local all = {first}
+    for i = 2, NODES do
+      all[i] = cluster.join(first, "n" .. i, SEEN .. "Me.on_ready = Me.begin",
+        options("many", "n" .. i, {"--listen", "127.0.0.1:0", "--workers", "1"}))
+    end
+    for _, n in ipairs(all) do n:read_until("all are here", 60) end
+    for _, n in ipairs(all) do
+      assert.is_nil(n.err:find("is down", 1, true), n.name .. ": " .. n.err)
+      assert.are.equal(NODES - 1, select(2, n.err:gsub("is up %([^)]*, TLS%)", "")))
+    end
+  end)
+
   it("survives a member's nonsense, cut anywhere", function()
     options("three", "a")
     local a = cluster.listen("a", "", options("three", "a"))

@@ -261,3 +261,35 @@ describe("self, parent and sender", function()
     ]]})})
   end)
 end)
+
+describe("names of the whole cluster", function()
+  it("want a node that was started with --etcd, and say so", function()
+    local found = scenario.run [[
+      function Me:init()
+        local all, heard = {scope = "cluster"}, {}
+        for _, f in ipairs {"register", "unregister", "whereis"} do
+          local e = try(throng[f], "lobby", all)
+          heard[#heard + 1] = e.code .. ": " .. e.message
+        end
+        heard[#heard + 1] = tostring(throng.fence "lobby")
+        done(heard)
+      end]]
+    local why = "names of the whole cluster are kept in etcd: start this node with --etcd http://HOST:2379"
+    assert.are.same({"no_etcd: register: " .. why, "no_etcd: unregister: " .. why, "no_etcd: whereis: " .. why, "nil"}, found)
+  end)
+
+  it("are another thing than the node's, which {scope = 'node'} means, too", function()
+    local found = scenario.run [[
+      function Me:init()
+        local here = {scope = "node"}
+        done {throng.register("lobby", here), throng.whereis("lobby", here) == throng.self(), throng.whereis "lobby" == throng.self(),
+              throng.unregister("lobby", {}), throng.whereis "lobby" == nil,
+              try(throng.register, "lobby", {scope = "world"}).message, try(throng.whereis, "lobby", {scope = 1}).message,
+              try(throng.unregister, "lobby", {node = "a"}).message}
+      end]]
+    for i = 1, 5 do assert.is_true(found[i]) end
+    assert.matches("register: option 'scope' must be \"node\" or \"cluster\", not world", found[6])
+    assert.matches("whereis: option 'scope' must be \"node\" or \"cluster\", not number", found[7])
+    assert.matches("unregister: unknown option 'node' %(there is scope%)", found[8])
+  end)
+end)

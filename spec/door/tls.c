@@ -27,7 +27,7 @@
 
 #define CONTEXT "door.tls.context"
 #define END "door.tls.end"
-#define NAMES 8
+#define NAMES 32
 
 typedef struct End {
     Tls *tls;

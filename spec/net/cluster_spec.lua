@@ -284,6 +284,15 @@ describe("the options of a cluster", function()
                    complaint {"--listen", a.address})
     assert.matches("^throng: %-%-join x: HOST:PORT", complaint {"--join", "127.0.0.1:1,x"})
     assert.matches("^throng: %-%-join 10.0.0.1:7101: beyond loopback", complaint {"--join", "10.0.0.1:7101"})
+    for _, url in ipairs {"127.0.0.1:2379", "http://x", "http://x:1/v3", "ftp://x:1", "http://u@x:1", "http://x:2379,"} do
+      assert.matches("^throng: %-%-etcd [^\n]*: http://HOST:PORT%[,http://HOST:PORT%], such as http://127.0.0.1:2379\n$",
+                     complaint {"--etcd", url})
+    end
+    assert.matches("^throng: %-%-etcd%-ca, %-%-etcd%-cert and %-%-etcd%-key are for %-%-etcd https", complaint {"--etcd-ca", "x"})
+    assert.matches("^throng: %-%-etcd%-ca /no/ca: no such file",
+                   complaint {"--etcd", "https://127.0.0.1:1", "--etcd-ca", "/no/ca"})
+    assert.matches("^throng: %-%-etcd%-cert and %-%-etcd%-key: both, or neither",
+                   complaint {"--etcd", "https://127.0.0.1:1", "--etcd-key", "main.lua"})
     assert.matches("^throng: .* no such file", complaint {"--listen", "127.0.0.1:0", "--secret", "/nonexistent/file"})
   end)
 

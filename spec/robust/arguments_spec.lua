@@ -34,6 +34,7 @@ local BODY <const> = [==[
   local ok_ms = function(v) return type(v) == "string" and tonumber(v) or number(0, 1e12)(v) end
   local ok_period = function(v) return type(v) == "string" and tonumber(v) or number(1, 1e12)(v) end
   local ok_who = function(v, name) return type(v) == "boolean" or PIDS[name] end
+  local ok_scope = function(v, n) return v == nil or n == "table" or n == "meta" end
   local any = function() return true end
 
   -- function = {good arguments, which values are right in each place; `false`: none else}
@@ -42,7 +43,8 @@ local BODY <const> = [==[
     send = {{echo, "x"}, ok_pid, ok_text}, ask = {{echo, "echo"}, function(_, n) return n == "pid" end, false},
     ask_within = {{1000, echo, "echo"}, ok_ms, function(_, n) return n == "pid" end, false},
     send_all = {{{echo}, "x"}, function(_, n) return n == "table" or n == "pids" or n == "meta" end, ok_text},
-    register = {{"name"}, ok_name}, unregister = {{"name"}, ok_name}, whereis = {{"name", "x"}, ok_name, function(v, n) return v == nil or ok_text(v, n) end},
+    register = {{"name", {}}, ok_name, ok_scope}, unregister = {{"name", {}}, ok_name, ok_scope}, fence = {{"name"}, ok_name},
+    whereis = {{"name", "x"}, ok_name, function(v, n) return ok_scope(v, n) or ok_text(v, n) end},
     join = {{"group"}, ok_name}, leave = {{"group"}, ok_name}, members = {{"group"}, ok_name}, groups = {{}},
     publish = {{"group", "x"}, ok_name, ok_text},
     dead_letters = {{echo, true}, ok_who, kind("boolean", "nil")}, crash_reports = {{echo, true}, ok_who, kind("boolean", "nil")},

@@ -8,6 +8,7 @@
 local node = require "spec.support.node"
 local process = require "door.process"
 local scenario = require "spec.support.scenario"
+local tls = require "door.tls"
 
 local cluster = {}
 
@@ -23,8 +24,20 @@ function cluster.dir()
   return dir
 end
 
+--- CLUSTER_TLS=1 in the environment: nodes that are started here talk by TLS, unless a spec says otherwise.
+local function add_tls(words, name)
+  if not os.getenv "CLUSTER_TLS" then return end
+  local dir = cluster.dir() .. "-certs"
+  assert(tls.certs(dir, {name}, 100))
+  for _, file in ipairs {"cert", "key", "ca"} do
+    words[#words + 1] = "--tls-" .. file
+    words[#words + 1] = ("%s/%s.%s"):format(dir, file == "ca" and "ca" or name, file == "key" and "key" or "pem")
+  end
+end
+
 local function start(name, text, options, more)
   local o = {options = {"--name", name, "--workers", "2"}, env = {THRONG_RUN_DIR = cluster.dir()}}
+  add_tls(o.options, name)
   for k, v in pairs(more or {}) do o[k] = v end
   for _, word in ipairs(options) do o.options[#o.options + 1] = word end
   o[1] = text

@@ -457,9 +457,10 @@ add("look", "inbox", {PID}, "the messages that wait for it; none is taken",
 add("look", "tasks", {PID}, "its coroutines that wait, with their stacks",
     {list = true, options = WITHIN, begin = task})
 add("look", "why", {PID}, "what it waits for, through asks, to the end of the chain", {options = WITHIN, begin = why})
-add("look", "names", {{"pattern", optional = true}}, "registered names",
-    {list = true, options = LIMIT, begin = table_of({{"NAME", "name", least = 8, colour = "bold"},
-                                                     {"PID", "pid", colour = "yellow"}}, counted("name", "names"))})
+add("look", "names", {{"pattern", optional = true}}, "registered names; --scope cluster: those of the whole cluster",
+    {list = true, options = {limit = "number", scope = "text"},
+     begin = table_of({{"NAME", "name", least = 8, colour = "bold"}, {"PID", "pid", colour = "yellow"}},
+                      counted("name", "names"))})
 add("look", "groups", {{"pattern", optional = true}}, "groups and their members",
     {list = true, options = LIMIT, begin = table_of({{"GROUP", "group", least = 8, colour = "bold"},
                                                      {"MEMBERS", group_row}}, counted("group", "groups"))})
