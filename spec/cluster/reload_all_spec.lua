@@ -199,7 +199,8 @@ describe("reload --all", function()
     for _, of in ipairs(failed.nodes) do states[of.on] = of.state end
     assert.same({a = "taken", b = "unknown", c = "taken"}, states)
     b:signal "CONT" -- what is in its socket it hears, and takes; unless the socket was reset: then it keeps the old one
-    local now, rounds = nil, 0
+    local now
+    local rounds = 0
     repeat
       now, rounds = sizes(), rounds + 1
     until now.b ~= "mixed" or rounds == 100
