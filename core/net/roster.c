@@ -31,7 +31,8 @@ typedef enum { VIEW_NONE, VIEW_READING, VIEW_READ, VIEW_WATCHED } View;
 static struct {
     const Hello *ours;
     uv_timer_t timer;
-    bool open, leaving, revoking;
+    bool open, leaving;
+    unsigned revoking;         /* leases that etcd is asked to forget */
     char prefix[FRAME_NAME_MAX + 16], prefix_end[FRAME_NAME_MAX + 16];
     size_t prefix_len;
     /* the lease */
@@ -93,12 +94,12 @@ static bool ours_is(const KvHolder *h) { return h->incarnation == self.ours->inc
 
 static void forgotten(void *unused, int err, const char *why, const Json *answer) {
     (void)unused, (void)err, (void)why, (void)answer;
-    self.revoking = false;
+    self.revoking--;
 }
 
 static void give_back(int64_t lease, uint64_t total_ms) {
     Text body = {0};
-    self.revoking = true;
+    self.revoking++;
     kv_lease(&body, lease);
     etcd_ask("/v3/lease/revoke", &body, total_ms, forgotten, NULL);
 }
@@ -469,7 +470,7 @@ static void leave(void) {
     lease_drop();
 }
 
-static bool left(void) { return !self.revoking || etcd_is_away(); }
+static bool left(void) { return self.revoking == 0 || etcd_is_away(); }
 
 static void stop(void) {
     if (self.open) uv_close((uv_handle_t *)&self.timer, NULL);

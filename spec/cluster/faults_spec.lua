@@ -1,5 +1,5 @@
---- What becomes of nodes that talk when one thing goes wrong between them: a wire, or one of them. After each the contract
---- holds (spec/support/traffic.lua reads the history), all are together again, and new messages flow.
+--- What becomes of nodes that talk when one thing goes wrong between them: a wire, or one of them. After each the
+--- contract holds (spec/support/traffic.lua reads the history), all are together again, and new messages flow.
 local cjson = require "cjson"
 local netns = require "spec.support.netns"
 local node = require "spec.support.node"

@@ -198,8 +198,13 @@ describe("reload --all", function()
     local states = {}
     for _, of in ipairs(failed.nodes) do states[of.on] = of.state end
     assert.same({a = "taken", b = "unknown", c = "taken"}, states)
-    b:signal "CONT" -- what is in its socket it hears, and takes
-    repeat local now = sizes() until now.b == 2
-    assert.same({a = 2, b = 2, c = 2}, sizes())
+    b:signal "CONT" -- what is in its socket it hears, and takes; unless the socket was reset: then it keeps the old one
+    local now
+    local rounds = 0
+    repeat
+      now, rounds = sizes(), rounds + 1
+    until now.b ~= "mixed" or rounds == 100
+    assert.truthy(now.b == 1 or now.b == 2)
+    assert.same({2, 2}, {now.a, now.c})
   end)
 end)

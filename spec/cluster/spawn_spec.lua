@@ -78,7 +78,8 @@ describe("spawning on another node", function()
     local b = cluster.bare("b")
     local code, gone = cluster.found(b, "a", [[
       function Me:on_ready()
-        local options = {node = "b", wait = 300}
+        throng.spawn_with({node = "b"}, "slow") -- so its code is there, whatever else this machine does
+        local options = {node = "b", wait = 2000}
         local e = try(throng.spawn_with, options, "slow")
         throng.kill(options.pid)
         done(e.code, (throng.await(options.pid, 60000)))

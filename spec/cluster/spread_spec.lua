@@ -14,6 +14,7 @@ end
 --- The world on node a, which joins that one; net.timeout is short.
 local function world(other, arguments, options)
   local all = {"--name", "a", "--workers", "2", "--join", other.address, "--set", "net.timeout=1000"}
+  cluster.add_tls(all, "a")
   for _, word in ipairs(options or {}) do all[#all + 1] = word end
   return node.start {main = WORLD, args = words("--spread " .. arguments), options = all,
                      env = {THRONG_RUN_DIR = cluster.dir()}}

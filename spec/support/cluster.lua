@@ -25,19 +25,19 @@ function cluster.dir()
 end
 
 --- CLUSTER_TLS=1 in the environment: nodes that are started here talk by TLS, unless a spec says otherwise.
-local function add_tls(words, name)
+function cluster.add_tls(words, name)
   if not os.getenv "CLUSTER_TLS" then return end
-  local dir = cluster.dir() .. "-certs"
-  assert(tls.certs(dir, {name}, 100))
+  local certs = cluster.dir() .. "-certs"
+  assert(tls.certs(certs, {name}, 100))
   for _, file in ipairs {"cert", "key", "ca"} do
     words[#words + 1] = "--tls-" .. file
-    words[#words + 1] = ("%s/%s.%s"):format(dir, file == "ca" and "ca" or name, file == "key" and "key" or "pem")
+    words[#words + 1] = ("%s/%s.%s"):format(certs, file == "ca" and "ca" or name, file == "key" and "key" or "pem")
   end
 end
 
 local function start(name, text, options, more)
   local o = {options = {"--name", name, "--workers", "2"}, env = {THRONG_RUN_DIR = cluster.dir()}}
-  add_tls(o.options, name)
+  cluster.add_tls(o.options, name)
   for k, v in pairs(more or {}) do o[k] = v end
   for _, word in ipairs(options) do o.options[#o.options + 1] = word end
   o[1] = text
@@ -81,6 +81,7 @@ end
 function cluster.bare(name, options, more)
   local o = {command = {"run", "--name", name, "--workers", "2", "--listen", "127.0.0.1:0"},
              env = {THRONG_RUN_DIR = cluster.dir()}}
+  cluster.add_tls(o.command, name)
   for key, value in pairs(more or {}) do o[key] = value end
   for _, word in ipairs(options or {}) do o.command[#o.command + 1] = word end
   local n = node.start(o)

@@ -65,8 +65,8 @@ end
 
 ---@param net table       of netns.open
 ---@param count integer   nodes: in places 1 to that
----@param options? string[] more options for each; and, by its name, for one: {"--set", "x=1", n2 = {"--set", "x=2"}}; tls = true;
----  meanwhile = function() to call when all were started
+---@param options? string[] more options for each; and, by its name, for one: {"--set", "x=1", n2 = {"--set", "x=2"}};
+---  tls = true; meanwhile = function() to call when all were started
 ---@param burst? integer  messages that each sends each other in 10 ms, at most; 8
 function traffic.start(net, count, options, burst)
   local home = process.mkdtemp()
@@ -166,11 +166,12 @@ end
 function Traffic:tell(place, name, ...)
   local values = {}
   for i, value in ipairs {...} do values[i] = ("%q"):format(value) end
-  local r = node.run {command = {"send", self[place].name, "talker", name, table.concat(values, ", ")}, env = {THRONG_RUN_DIR = self.dir}}
+  local r = node.run {command = {"send", self[place].name, "talker", name, table.concat(values, ", ")},
+    env = {THRONG_RUN_DIR = self.dir}}
   if r.code ~= 0 then error(("no word to %s: %s\n%s"):format(self[place].id, r.err, self[place]:describe()), 2) end
 end
 
---- Ends all, and reads their history: raises with all that is wrong with it. Returns sums: {said=, lost=, unconfirmed=...}.
+--- Ends all, and reads their history: raises with all that is wrong with it. Returns sums: said, lost, unconfirmed ...
 function Traffic:check()
   for step, word in ipairs {"quiet", "dead", "report ([^\n]+)"} do
     for place = 1, self.count do self:tell(place, "step") end
@@ -184,7 +185,8 @@ function Traffic:check()
   for _, n in ipairs(self.every) do
     for line in n.out:gmatch "WRONG: [^\n]+" do problem("%s: %s", n.id, line) end
     if n == self[n.place] and n:wait(30).code ~= 0 then problem("%s did not end well: %s", n.id, n:describe()) end
-    if n.err:find("crashed in", 1, true) then problem("%s: an actor crashed: %s", n.id, n.err:match "[^\n]*crashed in[^\n]*") end
+    local crash = n.err:match "[^\n]*crashed in[^\n]*"
+    if crash then problem("%s: an actor crashed: %s", n.id, crash) end
   end
   local sums = {said = 0, lost = 0, unconfirmed = 0, asks = 0, answered = 0, downs = 0, codes = {}}
   for place = 1, self.count do
@@ -194,6 +196,10 @@ function Traffic:check()
       if other ~= place then
         local lost, said = check_pair(r, self[other].report, problem)
         unexplained = unexplained + lost
+        local told = r.lost[self[other].name] or 0
+        if lost > told then
+          problem("%s: on_node told that %d to %s are lost: %d were", r.id, told, self[other].name, lost)
+        end
         sums.said = sums.said + said
       end
     end
@@ -213,7 +219,8 @@ function Traffic:check()
     end
   end
   if #wrong > 0 then
-    error(("the contract was broken (SEED=%d):\n%s"):format(seed, table.concat(wrong, "\n", 1, math.min(#wrong, 20))), 2)
+    local shown = table.concat(wrong, "\n", 1, math.min(#wrong, 20))
+    error(("the contract was broken (SEED=%d):\n%s"):format(seed, shown), 2)
   end
   return sums
 end

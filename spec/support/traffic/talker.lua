@@ -1,11 +1,11 @@
---- The root of a node under faults (spec/support/traffic.lua): talks with the talkers of all other nodes without end, and
---- keeps a history of what it said, heard and was told. What must never be is printed at once, as a line "WRONG: ...".
+--- The root of a node under faults (spec/support/traffic.lua): talks with the talkers of all other nodes without end,
+--- and keeps a history of what it said, heard and was told. What must never be is printed at once, as a line "WRONG: ...".
 ---
 ---     talker.lua ID NODES SEED [BURST]     ID: of this process, not only of its name
 ---
 --- It prints "whole" when it sees all nodes, all their groups and an answer of each, "broken" when it does so no more.
---- Three messages "step" lead it to its end: after the first it says no more ("quiet": all it asked has ended), after the
---- second its mark dies ("dead"), after the third it prints "report {...}".
+--- Three messages "step" lead it to its end: after the first it says no more ("quiet": all it asked has ended), after
+--- the second its mark dies ("dead"), after the third it prints "report {...}".
 local throng = require "throng"
 local cjson = require "cjson"
 
@@ -23,6 +23,7 @@ function Talker:init(id, nodes, seed, burst)
   self.heard = {}    -- by id: {last=, count=, gaps={{from, to}...}}
   self.monitors = {} -- by ref: {of=id, downs=}
   self.links = {}    -- by the mark's pid: {made=, exits=}
+  self.lost = {}     -- by node's name: messages that on_node called lost, perhaps
   self.asks = {begun = 0, ended = 0, answered = 0, codes = {}}
   self.mark = throng.spawn "mark"
   self.ledger = throng.spawn_with({wait = 10000}, "ledger")
@@ -42,7 +43,8 @@ end
 
 function Talker:on_who() return self.id, self.mark end
 
-function Talker:on_node(name, state)
+function Talker:on_node(name, state, lost)
+  self.lost[name] = (self.lost[name] or 0) + (lost or 0)
   self.up = self.up or {}
   self.up[name] = state == "up" and {} or nil -- a table of its own: this time it is up
   if state == "down" then
@@ -147,7 +149,9 @@ function Talker:ask(other)
   local good, answer = pcall(throng.ask_within, ms, other.pid, "echo", value, work)
   asks.ended, other.asks = asks.ended + 1, other.asks - 1
   local took = throng.now() - began - (self:stood_still() - stood)
-  if took > ms + LATE then wrong("an ask of %s within %d ms ended after %g: %s", other.id, ms, took, tostring(answer)) end
+  if took > ms + LATE then
+    wrong("an ask of %s within %d ms ended after %g: %s", other.id, ms, took, tostring(answer))
+  end
   if good then
     asks.answered = asks.answered + 1
     other.answered = other.here
@@ -223,7 +227,7 @@ function Talker:report()
     return true
   end, 10000)
   local r = {id = self.id, unconfirmed = throng.stats().net_unconfirmed, asks = self.asks, refusals = self.refusals,
-             said = {}, told = {}, refused = {}, heard = self.heard, downs = {}, links = {}, unreachable = throng.stats().dead_unreachable}
+             lost = self.lost, said = {}, told = {}, refused = {}, heard = self.heard, downs = {}, links = {}}
   local told = throng.ask_within(20000, self.ledger, "tell")
   for id, other in pairs(self.all) do
     r.said[id], r.refused[id], r.told[id] = other.said, other.refused, told[other.pid] or {}
