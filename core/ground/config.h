@@ -25,7 +25,7 @@
     X(net_heartbeat, "net.heartbeat", 1000, 10, 3600000, "milliseconds of silence until a node says that it is there") \
     X(net_timeout, "net.timeout", 5000, 250, 86400000, "milliseconds of silence after which another node is given up") \
     X(net_buffer, "net.buffer", 8ll << 20, 4096, 1ll << 40, "bytes of messages that wait for one other node") \
-    X(net_spin, "net.spin", 50, 0, 10000, "microseconds to look out for more from other nodes before sleeping") \
+    X(net_spin, "net.spin", 50, 0, 10000, "microseconds to look out for more from other nodes, twice that by TLS") \
     X(net_window, "net.window", 1ll << 20, 4096, 1ll << 30, "bytes another node may send ahead of our actors") \
     X(net_code, "net.code", 64ll << 20, 0, 1ll << 40, "bytes of other nodes' scripts to hold, to run them here") \
     X(net_message, "net.message", 64ll << 20, 1024, 1ll << 30, "bytes of one message from another node") \

@@ -396,7 +396,7 @@ static int add_given(const ClusterOptions *o, char *err, size_t err_size) {
 static void start(void *unused) {
     (void)unused;
     uv_timer_init(loop_uv(), &cluster.tick);
-    sweep_open();
+    sweep_open(cluster.tls != NULL);
     cluster.open = true;
     if (cluster.listen_fd >= 0) {
         int err = uv_poll_init(loop_uv(), &cluster.listener, cluster.listen_fd);

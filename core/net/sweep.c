@@ -20,7 +20,7 @@ static bool running;      /* these: the loop's thread */
 static uv_timer_t timer, resume;
 static uv_idle_t spin;
 static unsigned idle;     /* sweeps */
-static uint64_t spin_until;
+static uint64_t spin_until, ns_per_us; /* of the setting: more by TLS */
 static unsigned spin_worth, spin_skipped; /* of late it ended in time so often; since then so many were not begun */
 static atomic_bool sweeping; /* the sweep's timer runs. See sweep_stir */
 static atomic_bool stirred;  /* since the last sweep */
@@ -106,10 +106,13 @@ void sweep_busy(size_t len) {
     } else if (spin_worth < SPIN_WORTH_MOST) {
         spin_worth++;
     }
-    spin_until = clock_now() + (uint64_t)config.net_spin * 1000;
+    spin_until = clock_now() + (uint64_t)config.net_spin * ns_per_us;
 }
 
-void sweep_open(void) {
+void sweep_open(bool tls) {
+    /* The setting is enough for an answer of a node that sleeps, if it is plain. By TLS it would be just too short:
+     * none would come in time, so both would sleep, and so it would stay. */
+    ns_per_us = tls ? 2000 : 1000;
     uv_timer_init(loop_uv(), &timer);
     uv_timer_init(loop_uv(), &resume);
     uv_idle_init(loop_uv(), &spin);

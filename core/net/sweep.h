@@ -3,10 +3,11 @@
  * Threads: sweep_stir from any; the rest on the loop's alone. */
 #ifndef NET_SWEEP_H
 #define NET_SWEEP_H
+#include <stdbool.h>
 #include <stddef.h>
 #include "net/link.h"
 
-void sweep_open(void);
+void sweep_open(bool tls);    /* tls: answers take longer, so they are looked out for twice as long */
 void sweep_close(void);
 void sweep_stir(void);       /* LinkCalls.stir: bytes were put down; perhaps nobody flushes */
 void sweep_paused(Link *l);  /* LinkCalls.paused: link_resume in a millisecond */
