@@ -27,7 +27,7 @@
 #include "net/able.h"
 #include "net/hmac.h"
 
-#define FRAME_VERSION 1
+#define FRAME_VERSION 2
 #define FRAME_HELLO_MAX 1024
 #define FRAME_NAME_MAX 64 /* bytes of a node's or cluster's name */
 #define FRAME_NONCE 32

@@ -251,7 +251,7 @@ describe("a stranger", function()
     b:read_until "up"
     refused("b", {}, nil, "refused by it: \"the name 'b' is held by another node that is up\"", nil)
     local r = raw(a.address, [[\x20\0\0\0\x01THRONG\x63\0................1234]])
-    assert.matches("we speak version 1 of the protocol between nodes, you version 99", r.out)
+    assert.matches("we speak version 2 of the protocol between nodes, you version 99", r.out)
     raw(a.address, "GET / HTTP/1.0\\r\\n\\r\\n")
     raw(a.address, [[\xff\xff\xff\xff\xff\xff]])
     a:signal "TERM"

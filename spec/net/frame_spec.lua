@@ -58,7 +58,7 @@ describe("a HELLO", function()
   end)
 
   it("of another version is told apart, whatever follows", function()
-    local other = hello:sub(1, 11) .. "\2\0" .. hello:sub(14)
+    local other = hello:sub(1, 11) .. "\1\0" .. hello:sub(14)
     assert.are.equal("ENOTSUP", select(2, net.read_hello(other)))
     assert.are.equal("ENOTSUP", select(2, net.read_hello(string.pack("<I4", 13) .. other:sub(5, 13))))
     assert.are.equal("EPROTO", select(2, net.read_hello(hello:sub(1, 5) .. "throng" .. hello:sub(12))))
