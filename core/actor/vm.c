@@ -86,6 +86,10 @@ static bool must_end(lua_State *L, const Vm *vm) {
 
 static void hook(lua_State *L, lua_Debug *ar) {
     Vm *vm = vm_of(L);
+    /* A body that has time left: it stays armed, for arming walks all calls, and a deep stack would never be done. */
+    if (vm->deadline != 0 && !vm->doomed && vm->actor == NULL && lua_gethookcount(L) == BODY_CHECK &&
+        clock_real() <= vm->deadline)
+        return;
     lua_sethook(L, NULL, 0, 0);
     uint32_t samples = scheduler_sampled(); /* more than one: a C function was at work for so long */
     if (samples > 0 && vm->actor != NULL) profile_take(L, ar->event, samples);

@@ -131,7 +131,7 @@ describe("a memory hog", function()
         for i = 1, 10 do pids[i] = check.begin({wait = 60000}, "fat") end
         check.kill(pids)
       end
-      for _ = 1, 40 do round() end -- 3.2 GB, if it stayed; a round may begin before the last one's memory is back
+      for _ = 1, 15 do round() end -- 1.2 GB, if it stayed; a round may begin before the last one's memory is back
       assert(throng.stats().rss_bytes < 500 * 2^20, throng.stats().rss_bytes)
     ]]}
   end)
