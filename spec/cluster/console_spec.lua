@@ -6,33 +6,13 @@ local COUNTER <const> = [[
   function Me:start() throng.register "counter" self.n = 0 throng.every(5, "tick") end
   function Me:on_tick() self.n = self.n + 1 end
 ]]
-local READY <const> = "function Me:on_ready() Me.start(self) print 'ready' end"
-
-local function connect(n) return console.connect(cluster.dir() .. "/" .. n.name .. ".sock") end
-
-local function sorted(rows, field)
-  local found = {}
-  for i, row in ipairs(rows) do found[i] = row[field] end
-  table.sort(found)
-  return found
-end
 
 describe("a console over three nodes", function()
   local a, b, c, door
 
   before_each(function()
-    local quick = {"--set", "net.timeout=2000", "--listen", "127.0.0.1:0"}
-    a = cluster.listen("a", COUNTER, {"--set", "net.timeout=2000"})
-    b = cluster.join(a, "b", READY .. COUNTER, quick)
-    c = cluster.join(a, "c", READY .. COUNTER, quick)
-    b:read_until "ready"
-    c:read_until "ready"
-    door = connect(a)
-    for _, n in ipairs {a, b, c} do -- all see all
-      local client = connect(n)
-      repeat local _, rows = client:ask "nodes" until #rows == 3
-      client:close()
-    end
+    a, b, c = cluster.three(COUNTER)
+    door = cluster.console(a)
   end)
   after_each(function()
     for _, n in ipairs {a, b, c} do n:kill() end
@@ -41,7 +21,7 @@ describe("a console over three nodes", function()
   it("names who does not answer, and shows the others", function()
     b:freeze()
     local frame, rows = door:finish(door:begin("ps", {pattern = "counter"}, "*"))
-    assert.same({"a", "c"}, sorted(rows, "on"))
+    assert.same({"a", "c"}, console.sorted(rows, "on"))
     local seen = {}
     for _, of in ipairs(frame.value.nodes) do seen[of.on] = of.error and of.error.code or of.value.count end
     assert.same(1, seen.a)
@@ -91,15 +71,15 @@ describe("a console over three nodes", function()
         if good then return end
         assert.equal("refused", why.code)
         client:close()
-        client = connect(on == "b" and c or b)
+        client = cluster.console(on == "b" and c or b)
       end
       error "the traces of who has left go on"
     end
     assert.is_true(eight(door, "b"))
     door:close()
-    until_free(connect(c), "b")
+    until_free(cluster.console(c), "b")
     a:kill()
-    until_free(connect(b), "c")
+    until_free(cluster.console(b), "c")
   end)
 
   it("fetches no more than is read", function()
@@ -107,7 +87,7 @@ describe("a console over three nodes", function()
       code = "for i = 1, 20000 do throng.spawn 'throng.shell' end return 1"})
     local ids = {}
     for i = 1, 3 do ids[i] = door:begin("ps", {limit = 100000}, "b") end -- 15 MB in all; 8 that wait end a client
-    local other = connect(a)
+    local other = cluster.console(a)
     for _ = 1, 3 do other:finish(other:begin("ps", {limit = 100000}, "b")) end
     local rows, left = {}, 3
     while left > 0 do

@@ -1,6 +1,5 @@
 --- reload --all: every node takes the new code, or none; core/ops/concert.c.
 local cluster = require "spec.support.cluster"
-local console = require "spec.support.console"
 
 local KEEPER <const> = [[
   function Me:start()
@@ -13,8 +12,6 @@ local function pet(size, more)
   return ("local throng = require 'throng' local Me = {} function Me:on_size() return %s end %s return Me")
     :format(size, more or "")
 end
-
-local function connect(n) return console.connect(cluster.dir() .. "/" .. n.name .. ".sock") end
 
 local function write(n, text)
   local file <close> = assert(io.open(n.dir .. "/pet.lua", "w"))
@@ -29,7 +26,7 @@ describe("reload --all", function()
     local found = {}
     for _, n in ipairs {a, b, c} do
       if not n.result then
-        local client, seen = connect(n), nil
+        local client, seen = cluster.console(n), nil
         for i = 1, 20 do
           local size = tonumber(client:ask("ask", {pid = "pet" .. i, name = "size", within = 10000}).text)
           seen = (seen == nil or seen == size) and size or "mixed"
@@ -46,18 +43,8 @@ describe("reload --all", function()
   local FILES <const> = {["./pet.lua"] = pet(1, "function Me:on_spoil() self.spoiled = true end")}
 
   before_each(function()
-    local words = {"--set", "net.timeout=2000", "--listen", "127.0.0.1:0"}
-    a = cluster.listen("a", KEEPER, {"--set", "net.timeout=2000"}, FILES)
-    b = cluster.join(a, "b", READY .. KEEPER, {"--log", "debug", table.unpack(words)}, FILES)
-    c = cluster.join(a, "c", READY .. KEEPER, words, FILES)
-    b:read_until "ready"
-    c:read_until "ready"
-    door = connect(a)
-    for _, n in ipairs {a, b, c} do -- all see all
-      local client = connect(n)
-      repeat local _, rows = client:ask "nodes" until #rows == 3
-      client:close()
-    end
+    a, b, c = cluster.three(KEEPER, FILES, {"--log", "debug"})
+    door = cluster.console(a)
   end)
   after_each(function()
     for _, n in ipairs {a, b, c} do n:kill() end
@@ -100,7 +87,7 @@ describe("reload --all", function()
     write(a, pet(2, SLOW .. "function Me:migrate() if self.spoiled then error 'spoiled' end end"))
     local id = door:begin("reload", nil, "*")
     b:read_until "all are ready here"
-    local other = connect(b)
+    local other = cluster.console(b)
     other:ask("ask", {pid = "pet7", name = "spoil"})
     other:close()
     local failed = door:finish(id).error
@@ -111,7 +98,7 @@ describe("reload --all", function()
 
   it("refuses a module of the same name that is another one, unless it is named", function()
     write(b, pet(7))
-    local own = connect(b)
+    local own = cluster.console(b)
     own:ask("reload", {module = "pet"})
     write(a, pet(2))
     assert.matches("^node b: its module 'pet' %(./pet.lua%) is not the one that has changed", reload().error.message)
@@ -166,7 +153,7 @@ describe("reload --all", function()
     c:read_until("which asked for it, is lost: the old code runs on", 30)
     assert.same({b = 1, c = 1}, sizes())
     write(b, pet(5))
-    door = connect(b)
+    door = cluster.console(b)
     local good
     for _ = 1, 1000 do -- the other one may be busy with giving up still
       local answer = reload()

@@ -22,15 +22,6 @@ local function change(n, size)
   write(n, "pet.lua", (file:read("a"):gsub("return [^\n]- end\n", "return " .. size .. " end\n")))
 end
 
-local function connect(n) return console.connect(cluster.dir() .. "/" .. n.name .. ".sock") end
-
-local function sorted(rows, field)
-  local found = {}
-  for i, row in ipairs(rows) do found[i] = row[field] end
-  table.sort(found)
-  return found
-end
-
 describe("a console", function()
   local a, b, c
 
@@ -38,7 +29,7 @@ describe("a console", function()
     a = cluster.listen("a", COUNTER, nil, pets(1))
     b = cluster.join(a, "b", "function Me:on_ready() Me.start(self) print 'ready' end" .. COUNTER, nil, pets(1))
     b:read_until "ready"
-    c = connect(a)
+    c = cluster.console(a)
   end)
   teardown(function()
     a:signal "TERM"
@@ -63,7 +54,7 @@ describe("a console", function()
   end)
 
   it("sends any request to another node, where it has a shell of its own", function()
-    local other = connect(a)
+    local other = cluster.console(a)
     local function on(node, op, args)
       local frame, pieces = other:finish(other:begin(op, args, node))
       return frame.value, pieces, frame.error
@@ -72,21 +63,21 @@ describe("a console", function()
     assert.same({5, "b"}, on("b", "eval", {code = "x, throng.node()"}).json)
     assert.equal(console.null, on("a", "eval", {code = "x"}).json[1])
     local _, rows = on("b", "ps", {pattern = "pet"})
-    assert.same({"pet"}, sorted(rows, "name"))
+    assert.same({"pet"}, console.sorted(rows, "name"))
     assert.matches("@b>$", rows[1].pid)
     assert.equal("no_node", select(3, on("x", "ps")).code)
     assert.equal("bad_request", select(3, on("b", "ps", {nope = 1})).code)
     assert.equal("bad_request", select(3, on("*", "kill", {pid = "pet"})).code)
     local value, pieces = on("*", "eval", {code = "print(throng.node()) return x"})
-    assert.same({"a\n", "b\n"}, sorted(pieces, "out"))
-    assert.same({"a", "b"}, sorted(value.nodes, "on"))
+    assert.same({"a\n", "b\n"}, console.sorted(pieces, "out"))
+    assert.same({"a", "b"}, console.sorted(value.nodes, "on"))
     other:close()
   end)
 
   it("asks all nodes at once, and each row says whose it is", function()
     local frame, rows = c:finish(c:begin("ps", {pattern = "pet"}, "*"))
-    assert.same({"a", "b"}, sorted(rows, "on"))
-    assert.same({"a", "b"}, sorted(frame.value.nodes, "on"))
+    assert.same({"a", "b"}, console.sorted(rows, "on"))
+    assert.same({"a", "b"}, console.sorted(frame.value.nodes, "on"))
     for _, of in ipairs(frame.value.nodes) do assert.same({count = 1, shown = 1}, of.value) end
   end)
 
@@ -123,7 +114,7 @@ describe("a console", function()
   it("rolls a version over all nodes, and back", function()
     change(a, 2)
     local report = assert(c:finish(c:begin("reload", nil, "*")).value)
-    assert.same({true, 2, {"a", "b"}}, {report.ok, report.actors, sorted(report.nodes, "on")})
+    assert.same({true, 2, {"a", "b"}}, {report.ok, report.actors, console.sorted(report.nodes, "on")})
     assert.matches("^pet %x+ %-> %x+: 2 actors on 2 nodes took it in", report.text)
     assert.equal(report.nodes[1].behaviours[1].to, report.nodes[2].behaviours[1].to)
     assert.equal("2", c:ask("ask", {pid = "pet@b", name = "size"}).text)
@@ -135,7 +126,7 @@ describe("a console", function()
     local function script(code) return c:ask("eval", {time = 20000, depth = 6, code = code}).json[1] end
     change(a, 3)
     local report = script "throng.reload('pet', {all = true})"
-    assert.same({true, 2, {"a", "b"}}, {report.ok, report.actors, sorted(report.nodes, "on")})
+    assert.same({true, 2, {"a", "b"}}, {report.ok, report.actors, console.sorted(report.nodes, "on")})
     assert.equal("3", c:ask("ask", {pid = "pet@b", name = "size"}).text)
     change(a, "= 3")
     report = script "throng.reload(nil, {all = true, within = 20000})"

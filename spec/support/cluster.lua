@@ -5,6 +5,7 @@
 ---     local found = cluster.ask(a, "b", [[ function Me:on_ready(echo) done(echo:ask("say", 1)) end ]])
 ---
 --- The root of a node that joins gets on_ready(pid of the name "root" on the node it joined), once there is one.
+local console = require "spec.support.console"
 local node = require "spec.support.node"
 local process = require "door.process"
 local scenario = require "spec.support.scenario"
@@ -105,6 +106,29 @@ function cluster.beside(other, name, text, options, more)
       end
     end
   ]] .. text, words, more)
+end
+
+--- A client of that node's console.
+function cluster.console(n) return console.connect(cluster.dir() .. "/" .. n.name .. ".sock") end
+
+--- Three that give each other up soon, and whose consoles see all three. Their roots' text has Me:start().
+---@param more? string[] further options of b
+---@return Node a, Node b, Node c
+function cluster.three(text, files, more)
+  local ready <const> = "function Me:on_ready() Me.start(self) print 'ready' end " .. text
+  local quick = {"--set", "net.timeout=2000"}
+  local joins = {"--listen", "127.0.0.1:0", table.unpack(quick)}
+  local a = cluster.listen("a", text, quick, files)
+  local b = cluster.join(a, "b", ready, table.move(more or {}, 1, #(more or {}), #joins + 1, {table.unpack(joins)}), files)
+  local c = cluster.join(a, "c", ready, joins, files)
+  b:read_until "ready"
+  c:read_until "ready"
+  for _, n in ipairs {a, b, c} do
+    local client = cluster.console(n)
+    repeat local _, rows = client:ask "nodes" until #rows == 3
+    client:close()
+  end
+  return a, b, c
 end
 
 local function ended(n)

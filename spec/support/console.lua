@@ -69,6 +69,14 @@ function Client:fails(op, args)
   return frame.error
 end
 
+--- One field of all rows, in order.
+function console.sorted(rows, field)
+  local found = {}
+  for i, row in ipairs(rows) do found[i] = row[field] end
+  table.sort(found)
+  return found
+end
+
 function Client:close() self.socket:close() end
 
 return console
