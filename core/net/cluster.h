@@ -4,7 +4,7 @@
  * thread or timer runs. Who else is a member, and where, says directory.h: by gossip members learn of each other
  * through any one of them, by etcd from what is written there; and each makes a connection to each it can reach. Of two
  * that are made at once, the node whose name comes first keeps one. Addresses given with --join are tried for ever,
- * learned ones for ten minutes.
+ * learned ones for net.forget.
  *
  * A member is a name and an incarnation (members.h). A name has one holder among those a node has a link to: who else
  * comes with it is refused. A process that was out of reach and comes back is what it was, its pids are good again;

@@ -21,7 +21,7 @@
 #define TICK_MS 20
 #define RENEWALS 5            /* in the time of a lease */
 #define RETRY_MS 250          /* of what etcd has refused, or of this node's name */
-#define READ_AGAIN_S 300      /* all of it: less than targets.c keeps what it has learned */
+#define READ_AGAIN_S 300      /* all of it: in case a watch has missed something */
 #define SLACK_MS 2000         /* etcd lets a lease end a little late */
 #define FORGET_MS 60000       /* how long etcd is asked to forget a lease */
 #define NODES "nodes/"

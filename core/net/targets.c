@@ -5,6 +5,7 @@
 #include <string.h>
 #include <uv.h>
 #include "ground/clock.h"
+#include "ground/config.h"
 #include "ground/log.h"
 #include "net/conn.h"
 #include "net/secret.h"
@@ -12,7 +13,8 @@
 
 #define RETRY_FIRST_MS 100
 #define RETRY_MOST_MS 2000
-#define LEARNED_KEPT_MS 600000
+#define PATIENT_AFTER 300 /* tries in vain, ten minutes or so: a learned one is tried less often then */
+#define RETRY_PATIENT_MS 30000
 #define TARGETS_MOST 4096
 
 struct Target { /* an address to have a link to */
@@ -37,9 +39,28 @@ void targets_open(bool beyond) {
     taking = true;
 }
 
+static uint64_t kept_until(void) { return clock_now() + (uint64_t)config.net_forget * CLOCK_NS_PER_MS; }
+
+static bool is_there(const Target *t) { return t->link != NULL && link_is_up(t->link); }
+
+static bool is_held(const Target *t) { return t->conn != NULL || t->resolving; }
+
+/* Whom to forget when there are too many: the learned one that has been away the longest. */
+static void forget_one(void) {
+    Target **oldest = NULL;
+    for (Target **at = &targets, *t; (t = *at) != NULL; at = &t->next)
+        if (!t->given && !is_held(t) && !is_there(t) && (oldest == NULL || t->until < (*oldest)->until)) oldest = at;
+    if (oldest == NULL) return;
+    Target *t = *oldest;
+    *oldest = t->next;
+    count--;
+    free(t);
+}
+
 static Target *target_add(const char *text, bool given) {
     for (Target *t = targets; t != NULL; t = t->next)
         if (strcmp(t->text, text) == 0) return t;
+    if (count >= TARGETS_MOST && !given) forget_one();
     if (count >= TARGETS_MOST) return NULL;
     Target *t = calloc(1, sizeof *t);
     if (t == NULL) return NULL;
@@ -61,7 +82,7 @@ static void say(Target *t, const char *why) {
 static void failed(Target *t) {
     unsigned shift = t->fails < 6 ? t->fails : 6;
     uint64_t wait = (uint64_t)RETRY_FIRST_MS << shift, jitter = 0;
-    if (wait > RETRY_MOST_MS) wait = RETRY_MOST_MS;
+    if (wait > RETRY_MOST_MS) wait = t->given || t->fails < PATIENT_AFTER ? RETRY_MOST_MS : RETRY_PATIENT_MS;
     secret_random(&jitter, sizeof jitter); /* else: all at once, and no harm */
     t->fails++;
     t->next_try = clock_now() + (wait + jitter % (wait / 2)) * CLOCK_NS_PER_MS;
@@ -124,22 +145,24 @@ static void try(Target *t) {
 
 void targets_try(uint64_t now) {
     for (Target **at = &targets, *t; (t = *at) != NULL;) {
-        bool held = t->conn != NULL || t->resolving;
-        if (t->gone && !held) {
+        if (t->gone && !is_held(t)) {
             *at = t->next;
             count--;
             free(t);
             continue;
         }
         at = &t->next;
-        if (held || t->gone) continue;
-        if (t->link != NULL && link_is_up(t->link)) {
-            t->until = now + LEARNED_KEPT_MS * CLOCK_NS_PER_MS;
+        if (is_held(t) || t->gone) continue;
+        if (is_there(t)) {
+            t->until = kept_until();
             t->fails = 0;
-            continue;
+        } else if (!t->given && now > t->until) {
+            log_format(LOG_INFO, "", "nobody at %s for %lld ms: it is not dialed any more (net.forget)", t->text,
+                       (long long)config.net_forget);
+            t->gone = true;
+        } else if (now >= t->next_try) {
+            try(t);
         }
-        if (!t->given && t->until != 0 && now > t->until) t->gone = true;
-        else if (now >= t->next_try) try(t);
     }
 }
 
@@ -149,7 +172,7 @@ void targets_learn(const char *text, Link *l, uint64_t wait_ms) {
     Target *t = target_add(text, false);
     if (t == NULL) return;
     uint64_t now = clock_now();
-    t->until = now + LEARNED_KEPT_MS * CLOCK_NS_PER_MS;
+    t->until = kept_until();
     t->link = l;
     t->fails = 0;
     t->gone = false;

@@ -1,8 +1,10 @@
 /* targets.h - addresses where a node should be that we have a link to: tried again and again, by name or number.
  *
- * Those given with --join are tried for ever, those that other members told of for ten minutes after they were last
- * seen. Between two tries of one address lie 100 ms, then twice as much, up to 2 s. What goes wrong is logged once,
- * until something else does. Threads: the loop's alone, but for targets_open and targets_give: before the loop hears of
+ * Those given with --join are tried for ever, those that other members told of for `net.forget` after they were last
+ * seen (a day: a cut may last, and then both sides know each other by what they were told alone). Between two tries of
+ * one address lie 100 ms, then twice as much, up to 2 s; of a learned one, after some ten minutes, 30 s. When there are
+ * too many, the learned one that was away the longest is forgotten. What goes wrong is logged once, until something
+ * else does. Threads: the loop's alone, but for targets_open and targets_give: before the loop hears of
  * us. */
 #ifndef NET_TARGETS_H
 #define NET_TARGETS_H

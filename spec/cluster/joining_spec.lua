@@ -1,4 +1,5 @@
 --- Who comes, comes back, or comes twice: connections that cross each other, are late, or half there.
+local cluster = require "spec.support.cluster"
 local frames = require "door.net"
 local netns = require "spec.support.netns"
 local node = require "spec.support.node"
@@ -120,5 +121,20 @@ describe("a node that may open no more files", function()
     a:read_until "is down"
     a:read_until "is up"
     process.remove_all(dir)
+  end)
+end)
+
+describe("a node of which others told", function()
+  it("is dialed for net.forget after it was lost, found when it is back by then, and given up after that", function()
+    local a = cluster.listen("a", "", {"--set", "net.forget=3000"})
+    local b = cluster.listen("b", "", {"--join", a.address})
+    a:read_until "node b is up"
+    b:kill()
+    a:read_until "node b is down"
+    local again = cluster.listen("b", "", {"--listen", b.address}) -- it joins nobody: it is dialed
+    again:read_until "node a is up"
+    again:kill()
+    a:read_until(b.address:gsub("%p", "%%%0") .. " for 3000 ms: it is not dialed any more %(net.forget%)")
+    a:kill()
   end)
 end)
