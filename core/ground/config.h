@@ -24,7 +24,7 @@
     X(sched_seed, "sched.seed", 0, 0, INT64_MAX, "not 0: shuffle the schedule by this seed, for tests") \
     X(net_heartbeat, "net.heartbeat", 1000, 10, 3600000, "milliseconds of silence until a node says that it is there") \
     X(net_timeout, "net.timeout", 5000, 250, 86400000, "milliseconds of silence after which another node is given up") \
-    X(net_forget, "net.forget", 86400000, 1000, 1ll << 40, "milliseconds that a lost node of which others told is dialed") \
+    X(net_forget, "net.forget", 86400000, 1000, 1ll << 40, "milliseconds to dial a lost node that others told of") \
     X(net_buffer, "net.buffer", 8ll << 20, 4096, 1ll << 40, "bytes of messages that wait for one other node") \
     X(net_spin, "net.spin", 50, 0, 10000, "microseconds to look out for more from other nodes, twice that by TLS") \
     X(net_window, "net.window", 1ll << 20, 4096, 1ll << 30, "bytes another node may send ahead of our actors") \
